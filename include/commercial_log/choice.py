@@ -1,0 +1,104 @@
+"""Which dated workbook a run reads (R11, R12)."""
+
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from include.commercial_log import workbook
+from include.commercial_log.config import DataRoot, Settings
+from include.commercial_log.rotation import archive_of
+from include.common.journal import RunLog
+from include.errors import RequestRefused, SourceMissing, StaleInput
+
+Mode = Literal["WEEKLY_UPDATE", "HISTORICAL", "MANUAL"]
+
+
+@contextmanager
+def chosen_file(
+    db: sqlite3.Connection,
+    data: DataRoot,
+    day: date,
+    settings: Settings,
+    run: RunLog,
+    *,
+    mode: Mode,
+    data_file: Path | None,
+    force_stale: bool,
+) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="commercial-log-") as folder:
+        if data_file is not None:
+            path = _given_file(data_file, mode)
+        elif force_stale:
+            path = _file_of_day(data, day, Path(folder))
+        else:
+            path = _newest_file(data, day, settings, run)
+        dated = workbook.date_of(path.name)
+        if mode == "WEEKLY_UPDATE" and dated is not None and not force_stale:
+            _refuse_older_than_loaded(db, path, dated)
+        run.say(f"reading {path}")
+        yield path
+
+
+def _given_file(path: Path, mode: Mode) -> Path:
+    if not path.is_file():
+        raise SourceMissing(f"commercial_log: there is no file {path}.", next_step="Correct data_file.")
+    if mode == "WEEKLY_UPDATE" and workbook.date_of(path.name) is None:
+        raise RequestRefused(
+            f"commercial_log: {path.name} is not a dated workbook (Commercial Log YYMMDD.xlsx); the update never reads "
+            "the living workbook of the share.",
+            next_step="Run commercial_log_import first, or name one of the dated files.",
+        )
+    return path
+
+
+def _newest_file(data: DataRoot, day: date, settings: Settings, run: RunLog) -> Path:
+    for name in workbook.list_almost_dated(data.daily):
+        run.say(f"{name} is not named like a dated workbook and is ignored")
+    dated = {each: path for each, path in workbook.list_dated(data.daily).items() if each <= day}
+    if not dated:
+        raise SourceMissing(
+            f"commercial_log: {data.daily} holds no dated workbook up to {day}.",
+            next_step="Run commercial_log_import for that day.",
+        )
+    newest, path = max(dated.items())
+    age = (day - newest).days
+    if age > settings.max_file_age_days:
+        raise StaleInput(
+            f"commercial_log: the newest dated workbook up to {day} is {path.name}, {age} days old "
+            f"({settings.max_file_age_days} allowed).",
+            next_step="Run commercial_log_import; for an old day on purpose, trigger the update with force_stale.",
+        )
+    if age:
+        run.warn(f"Stale input: there is no workbook of {day}; {path.name} is loaded instead.")
+    return path
+
+
+def _file_of_day(data: DataRoot, day: date, folder: Path) -> Path:
+    """The workbook of exactly that day, if need be from its monthly archive."""
+    path = data.daily / workbook.dated_name(day)
+    if path.is_file():
+        return path
+    archive = archive_of(data, day)
+    if archive.is_file():
+        with zipfile.ZipFile(archive) as members:
+            if path.name in members.namelist():
+                return Path(members.extract(path.name, folder))
+    raise SourceMissing(
+        f"commercial_log: {path.name} is neither in {data.daily} nor in {archive.name}.",
+        next_step="Choose a day that is kept: the status report lists the oldest one.",
+    )
+
+
+def _refuse_older_than_loaded(db: sqlite3.Connection, path: Path, dated: date) -> None:
+    newest = db.execute("SELECT max(source_date) FROM import_batches WHERE status = 'COMPLETED'").fetchone()[0]
+    if newest and newest > dated.isoformat():
+        raise StaleInput(
+            f"commercial_log STALE_FILE: {path.name} is older than the workbook of {newest} that is loaded already; "
+            "loading it would overwrite newer bookings.",
+            next_step="Leave it, or trigger the update with force_stale if the older bookings are what you want.",
+        )

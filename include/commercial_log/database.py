@@ -1,0 +1,87 @@
+"""Opening the booked-business database, one SQLite file that a web application reads while the update writes."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from include.common.sql import migrate, raise_if_locked, transaction
+from include.errors import ContractViolation, SourceMissing
+
+__all__ = ["TABLES", "open_database", "timestamp", "transaction"]
+
+TABLES = (
+    "agencies",
+    "customers",
+    "entity_aliases",
+    "import_batches",
+    "import_rejects",
+    "language_blocks",
+    "languages",
+    "market_aliases",
+    "markets",
+    "month_closures",
+    "programming_schedules",
+    "schedule_collision_log",
+    "schedule_market_assignments",
+    "sectors",
+    "spot_language_assignments",
+    "spot_language_blocks",
+    "spots",
+)
+
+
+def open_database(path: Path, *, create: bool = False, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode (use ``transaction``) with foreign keys on and a busy timeout of 30 s.
+
+    ``create`` makes the file where there is none and applies the migrations it lacks. Without it the file has to be
+    there and to hold all ``TABLES``: a mistyped path must never become an empty database that jobs then write into.
+
+    Raises SourceMissing when there is no file, ContractViolation when it is not a booked-business database,
+    StoreBusy when another connection keeps it locked.
+    """
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    elif not path.is_file():
+        raise SourceMissing(
+            f"There is no booked-business database at {path}.",
+            next_step="check the database path in the settings; a new database is only ever created on request.",
+        )
+    mode = "ro" if read_only else "rwc" if create else "rw"
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
+    try:
+        if not read_only:
+            db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA foreign_keys = ON")
+        if create:
+            migrate(db, "commercial_log")
+        _require_tables(db, path)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise_if_locked(error, str(path))
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) == sqlite3.SQLITE_NOTADB:
+            raise ContractViolation(
+                f"The file {path} is not an SQLite database.",
+                next_step="check the database path in the settings, or restore the latest backup.",
+            ) from error
+        raise
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as the database keeps it: UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _require_tables(db: sqlite3.Connection, path: Path) -> None:
+    present = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    missing = [table for table in TABLES if table not in present]
+    if missing:
+        raise ContractViolation(
+            f"The database {path} lacks the tables {', '.join(missing)}.",
+            next_step="check the database path in the settings; if the path is right, apply the migrations.",
+        )

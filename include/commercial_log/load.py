@@ -1,0 +1,345 @@
+"""Stage 2: the dated workbook replaces the open months of the booked-business database, all at once or not at all."""
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from math import fsum
+from pathlib import Path
+
+from include.commercial_log import contract, workbook
+from include.commercial_log.batches import begin_batch, complete_batch, fail_batch, keep_remarks
+from include.commercial_log.cells import month_label, month_start
+from include.commercial_log.choice import Mode, chosen_file
+from include.commercial_log.config import DataRoot, Settings
+from include.commercial_log.database import timestamp, transaction
+from include.commercial_log.languages import assign_languages
+from include.commercial_log.markets import MarketSetup, resolve_markets
+from include.commercial_log.months import close_in_transaction, closed_months, month_states
+from include.commercial_log.names import NameBook, Parties
+from include.commercial_log.transform import Booking, ParsedSheet, parse_rows
+from include.commercial_log.workbook import SheetRows
+from include.common import locks
+from include.common.journal import RunLog, record_run
+from include.common.results import StepResult
+from include.common.sql import read_sql
+from include.errors import CheckFailed, ContractViolation, RequestRefused
+
+SYSTEM = "commercial_log"
+JOBS: dict[Mode, str] = {
+    "WEEKLY_UPDATE": "commercial_log_update",
+    "HISTORICAL": "commercial_log_historical_import",
+    "MANUAL": "commercial_log_historical_import",
+}
+REJECTS_ALWAYS_ALLOWED = 20
+REJECTS_ALLOWED_SHARE = 0.05
+CENT = 0.01
+MARKET = contract.POSITION["market_name"]
+MONTH = contract.POSITION["broadcast_month"]
+AIR_DATE = contract.POSITION["air_date"]
+BILL_CODE = contract.POSITION["bill_code"]
+GROSS = contract.POSITION["gross_rate"]
+
+
+def load_bookings(
+    db: sqlite3.Connection,
+    data: DataRoot,
+    *,
+    day: date,
+    now: datetime,
+    settings: Settings,
+    mode: Mode = "WEEKLY_UPDATE",
+    data_file: Path | None = None,
+    closed_by: str | None = None,
+    expected_year: int | None = None,
+    force_stale: bool = False,
+    dry_run: bool = False,
+    started_by: str = "airflow",
+) -> StepResult:
+    """Make the spots of every processed month exactly the accepted rows of the workbook of ``day``.
+
+    ``WEEKLY_UPDATE`` processes the open months the file has rows for, ``MANUAL`` the same but refuses a file with a
+    closed month, ``HISTORICAL`` processes all its months and closes them in the name of ``closed_by``. Markets,
+    replacement, categories, languages and the batch's completion are one transaction. ``dry_run`` does all of it and
+    rolls back, so its report is exact. ``expected_year`` refuses a file with months of another year.
+
+    Re-run: safe; the same file changes no spot and adds one COMPLETED batch with nothing inserted or removed.
+    Raises SourceMissing or StaleInput for the choice of the file, ContractViolation for what is in it, RequestRefused
+    for a mode that does not allow it, CheckFailed if the result is not what the file says, StoreBusy, AlreadyRunning.
+    """
+    if mode == "HISTORICAL" and not (closed_by or "").strip():
+        raise RequestRefused(
+            "commercial_log: a historical import closes its months and needs the name of whoever closes them.",
+            next_step="Give closed_by.",
+        )
+    job = JOBS[mode]
+    with (
+        record_run(data.logs, job, day) as run,
+        locks.hold(data.database_lock, job),
+        locks.hold(data.files_lock, job, shared=True),
+        chosen_file(db, data, day, settings, run, mode=mode, data_file=data_file, force_stale=force_stale) as path,
+    ):
+        load = _Load(db, path, day, now, settings, mode, closed_by, expected_year, run)
+        return load.perform(dry_run=dry_run, started_by=started_by)
+
+
+@dataclass
+class _Replaced:
+    inserted: int = 0
+    removed: int = 0
+    unchanged: int = 0
+
+
+@dataclass
+class _Load:
+    """One run of the load over one workbook."""
+
+    db: sqlite3.Connection
+    path: Path
+    day: date
+    now: datetime
+    settings: Settings
+    mode: Mode
+    closed_by: str | None
+    expected_year: int | None
+    run: RunLog
+    batch_id: str | None = None
+
+    def perform(self, *, dry_run: bool, started_by: str) -> StepResult:
+        if not dry_run:
+            self.batch_id = begin_batch(self.db, self.path, mode=self.mode, now=self.now, started_by=started_by)
+            self.run.batch = self.batch_id
+        try:
+            sheet = self._read()
+            parsed = self._parse(sheet)
+            with transaction(self.db, commit=not dry_run):
+                result = self._replace_months(sheet, parsed)
+        except BaseException as error:
+            if self.batch_id:
+                self._fail(self.batch_id, error)
+            raise
+        self.run.say(f"100 % | {'dry run: everything was rolled back' if dry_run else 'committed'}")
+        return result
+
+    def _fail(self, batch_id: str, error: BaseException) -> None:
+        # The error on its way out matters more than a database that refuses this last word; the next run says it then.
+        try:
+            fail_batch(self.db, batch_id, error, now=self.now)
+        except Exception as refused:
+            self.run.say(f"batch {batch_id} could not be marked FAILED: {refused}")
+
+    def _read(self) -> SheetRows:
+        with self.run.phase("read the workbook", percent=25):
+            sheet = workbook.read_sheet(self.path, contract.RECAP_SHEETS)
+        if sheet.header.unknown:
+            self.run.say(f"columns outside the contract are ignored: {', '.join(sheet.header.unknown)}")
+        return sheet
+
+    def _parse(self, sheet: SheetRows) -> ParsedSheet:
+        with self.run.phase("parse and validate", percent=50):
+            parsed = parse_rows(sheet, closed=self._closed_months())
+        if self.batch_id:
+            keep_remarks(self.db, self.batch_id, parsed, now=self.now)
+        self._refuse_bad_sheet(parsed)
+        return parsed
+
+    def _closed_months(self) -> frozenset[str]:
+        if self.mode == "HISTORICAL":
+            return frozenset()
+        return frozenset(closed_months(self.db))
+
+    def _refuse_bad_sheet(self, parsed: ParsedSheet) -> None:
+        where = f"{parsed.file}, sheet '{parsed.sheet}'"
+        if not parsed.months and not parsed.closed:
+            faults = Counter(remark.reason for remark in parsed.remarks if remark.severity == "reject")
+            if parsed.rejected == faults["BAD_MONTH"] + faults["MISSING_MONTH"] and not parsed.trade:
+                raise ContractViolation(
+                    f"{where}: no broadcast months found in {parsed.rejected:,} rows, column 'Month'.",
+                    next_step="Ask traffic what happened to the Month column.",
+                )
+        allowed = self.settings.max_rejects
+        if allowed is None:
+            allowed = max(REJECTS_ALWAYS_ALLOWED, int(REJECTS_ALLOWED_SHARE * parsed.open_rows))
+        if parsed.rejected > allowed:
+            first = next(remark for remark in parsed.remarks if remark.severity == "reject")
+            raise ContractViolation(
+                f"{where}: {parsed.rejected:,} rows rejected, {allowed:,} allowed; the first is Excel row {first.row}, "
+                f"column '{first.header}', {first.reason}: {first.raw!r}.",
+                next_step="See import_rejects for all of them; correct the workbook, or raise max_rejects on purpose.",
+            )
+        if self.mode == "MANUAL" and parsed.closed:
+            raise RequestRefused(
+                f"{where} holds closed months: {', '.join(sorted(parsed.closed, key=month_start))}.",
+                next_step="Use WEEKLY_UPDATE, which leaves closed months alone, or a historical import.",
+            )
+        found = [*parsed.months, *parsed.closed]
+        others = [month for month in found if self.expected_year and month_start(month).year != self.expected_year]
+        if others:
+            raise RequestRefused(
+                f"{where} holds months of another year than {self.expected_year}: {', '.join(others)}.",
+                next_step="Choose the right file or year.",
+            )
+
+    def _replace_months(self, sheet: SheetRows, parsed: ParsedSheet) -> StepResult:
+        """Everything that changes bookings; runs in one transaction."""
+        closed = self._closed_months()
+        if closed & set(parsed.months):
+            # Someone closed a month while we read: closed wins.
+            parsed = parse_rows(sheet, closed=closed)
+        skipped = self._skipped_month()
+        bookings = [each for each in parsed.bookings if each.values[MONTH] != skipped]
+        processed = sorted({str(each.values[MONTH]) for each in bookings}, key=month_start)
+        with self.run.phase("replace the open months", percent=75):
+            before = self._totals(processed)
+            markets = self._resolve_markets(bookings)
+            resolve = NameBook(self.db).resolve
+            replaced = self._replace_spots(processed, bookings, markets, resolve)
+            self._resolve_again(processed, markets, resolve)
+        with self.run.phase("categories and languages", percent=90):
+            counters = assign_languages(self.db, processed, now=self.now)
+        after = self._totals(processed)
+        self._check_totals(bookings, after, parsed)
+        if self.mode == "HISTORICAL":
+            self._close(processed)
+        preserved = [month for month, closed in month_states(self.db).items() if not closed and month not in processed]
+        if preserved and self.mode == "WEEKLY_UPDATE":
+            self.run.warn(f"Preserved, as {parsed.file} has no rows for them: {', '.join(preserved)}.")
+        records = {
+            "records_imported": sum(spots for spots, _ in after.values()),
+            "records_deleted": sum(spots for spots, _ in before.values()),
+            "rows_inserted": replaced.inserted,
+            "rows_removed": replaced.removed,
+            "rows_unchanged": replaced.unchanged,
+        }
+        if self.batch_id:
+            notes = "; ".join(self.run.warnings) or None
+            complete_batch(
+                self.db, self.batch_id, parsed, processed, records, now=self.now + self.run.elapsed, notes=notes
+            )
+        self.run.facts |= {"rows": len(bookings), "inserted": replaced.inserted, "removed": replaced.removed}
+        self.run.facts |= {"unchanged": replaced.unchanged, "rejected": parsed.rejected, "trade": parsed.trade}
+        unknown = {code for each in bookings if resolve(code := str(each.values[BILL_CODE])).customer_id is None}
+        return StepResult(
+            where=str(self.db.execute("PRAGMA database_list").fetchone()[2]),
+            read=parsed.read,
+            written=len(bookings),
+            rejected=parsed.rejected,
+            warnings=tuple(self.run.warnings),
+            facts={
+                "day": str(self.day),
+                "file": parsed.file,
+                "batch": self.batch_id,
+                "mode": self.mode,
+                "months": {
+                    month: {"spots": spots, "gross": round(gross, 2)} for month, (spots, gross) in after.items()
+                },
+                "preserved": preserved,
+                "closed": sorted(parsed.closed, key=month_start),
+                "skipped": skipped,
+                **records,
+                "net_change": records["records_imported"] - records["records_deleted"],
+                "filtered_trade": parsed.trade,
+                "filtered_closed": parsed.closed.total(),
+                "blank": parsed.blank,
+                "remarks": dict(Counter(remark.reason for remark in parsed.remarks)),
+                "new_markets": markets.created,
+                "unresolved_markets": markets.unresolved,
+                "unresolved_bill_codes": len(unknown),
+                **counters,
+                "seconds": dict(self.run.durations),
+            },
+        )
+
+    def _skipped_month(self) -> str | None:
+        if self.settings.previous_month_policy == "replace" or self.mode != "WEEKLY_UPDATE":
+            return None
+        return month_label(self.day.replace(day=1) - timedelta(days=1))
+
+    def _resolve_markets(self, bookings: Sequence[Booking]) -> MarketSetup:
+        aired = ((str(each.values[MARKET]), str(each.values[AIR_DATE])) for each in bookings if each.values[MARKET])
+        markets = resolve_markets(self.db, aired, create=self.settings.auto_setup)
+        for code in markets.created:
+            self.run.say(f"market {code} is new and was created")
+        if markets.unresolved:
+            self.run.say(f"markets not known and not created: {', '.join(map(repr, markets.unresolved))}")
+        return markets
+
+    def _totals(self, processed: Sequence[str]) -> dict[str, tuple[int, float]]:
+        rows = self.db.execute(read_sql(SYSTEM, "select_month_totals"), {"months": json.dumps(list(processed))})
+        totals = {month: (spots, gross) for month, spots, gross in rows}
+        return dict(sorted(totals.items(), key=lambda total: month_start(total[0])))
+
+    def _replace_spots(
+        self,
+        processed: Sequence[str],
+        bookings: Sequence[Booking],
+        markets: MarketSetup,
+        resolve: Callable[[str], Parties],
+    ) -> _Replaced:
+        """A multiset comparison by row hash: equal rows keep their spot, the rest is deleted and inserted."""
+        held: dict[str | None, list[int]] = defaultdict(list)
+        for spot_id, row_hash in self.db.execute(
+            read_sql(SYSTEM, "select_spot_hashes"), {"months": json.dumps(list(processed))}
+        ):
+            held[row_hash].append(spot_id)
+        for spots in held.values():
+            spots.reverse()  # the oldest spot is kept first
+        replaced = _Replaced()
+        missing: list[Booking] = []
+        for booking in bookings:
+            if same := held.get(booking.row_hash):
+                same.pop()
+                replaced.unchanged += 1
+            else:
+                missing.append(booking)
+        surplus = [(spot_id,) for spots in held.values() for spot_id in spots]
+        self.db.executemany(read_sql(SYSTEM, "delete_spots"), surplus)
+        common = (self.day.isoformat(), int(self.mode == "HISTORICAL"), self.batch_id)
+        load_date = timestamp(self.now)
+        self.db.executemany(
+            read_sql(SYSTEM, "insert_spots"),
+            (
+                booking.values
+                + resolve(str(booking.values[BILL_CODE]))
+                + (markets.ids.get(str(booking.values[MARKET])), load_date, f"{self.path.name}:{booking.sheet}")
+                + common
+                + (booking.row_hash,)
+                for booking in missing
+            ),
+        )
+        replaced.inserted, replaced.removed = len(missing), len(surplus)
+        return replaced
+
+    def _resolve_again(self, processed: Sequence[str], markets: MarketSetup, resolve: Callable[[str], Parties]) -> None:
+        """Kept rows whose customer, agency or market nobody knew then may be known by now."""
+        binds = {"months": json.dumps(list(processed))}
+        for bill_code, market in self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds).fetchall():
+            parties = resolve(bill_code)
+            found = {**parties._asdict(), "market_id": markets.ids.get(market)}
+            self.db.execute(
+                read_sql(SYSTEM, "update_unresolved_names"),
+                {**binds, "bill_code": bill_code, "market_name": market, **found},
+            )
+
+    def _check_totals(
+        self, bookings: Sequence[Booking], after: dict[str, tuple[int, float]], parsed: ParsedSheet
+    ) -> None:
+        gross: dict[str, list[float]] = defaultdict(list)
+        for booking in bookings:
+            amount = booking.values[GROSS]
+            gross[str(booking.values[MONTH])].append(amount if isinstance(amount, float) else 0.0)
+        for month, amounts in gross.items():
+            spots, total = after.get(month, (0, 0.0))
+            if spots != len(amounts) or abs(total - fsum(amounts)) > CENT:
+                raise CheckFailed(
+                    f"commercial_log: {month} holds {spots:,} spots and ${total:,.2f} gross after the load, "
+                    f"{parsed.file} says {len(amounts):,} and ${fsum(amounts):,.2f}; nothing was saved.",
+                    next_step="Clear the task; if it stays, look for a trigger or program that changes spots.",
+                )
+
+    def _close(self, processed: Sequence[str]) -> None:
+        note = f"Historical import of {self.path.name}"
+        for month in processed:
+            close_in_transaction(self.db, month, closed_by=str(self.closed_by), closed_on=self.day, notes=note)

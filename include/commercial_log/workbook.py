@@ -1,0 +1,110 @@
+"""Dated workbooks: their names, their notes (sidecars), their rows."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from include.commercial_log import contract
+from include.common.files import atomic_write, sha256_of
+from include.common.xlsx import sheet_rows
+
+_ALMOST_DATED = re.compile(r"^commercial log.*\d{6}.*\.xlsx$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known about a dated workbook without opening it: data rows, hash, size, when the source was saved."""
+
+    rows: int
+    sha256: str
+    size: int
+    source: str
+    source_mtime: float
+
+
+@dataclass(frozen=True)
+class SheetRows:
+    """One sheet as read: the file and sheet name, where the columns stand, the rows below the header.
+
+    ``rows[0]`` is Excel row 2; empty cells are ``""``.
+    """
+
+    file: str
+    sheet: str
+    header: contract.HeaderMap
+    rows: list[list[Any]]
+
+    @property
+    def data_rows(self) -> int:
+        """Rows with at least one cell that is not blank."""
+        return sum(not is_blank(row) for row in self.rows)
+
+
+def dated_name(day: date) -> str:
+    """``Commercial Log YYMMDD.xlsx`` of a local day."""
+    return f"Commercial Log {day:%y%m%d}.xlsx"
+
+
+def date_of(name: str) -> date | None:
+    """The day in a dated workbook's name, None for any other name; two-digit years are 20YY."""
+    match = contract.DATED_NAME.match(name)
+    if not match:
+        return None
+    try:
+        return datetime.strptime(f"20{match[1]}", "%Y%m%d").date()  # noqa: DTZ007 - a calendar day has no zone
+    except ValueError:
+        return None
+
+
+def list_dated(folder: Path) -> dict[date, Path]:
+    """The dated workbooks of a folder by day, oldest first; a folder that is not there holds none."""
+    if not folder.is_dir():
+        return {}
+    dated = {day: path for path in folder.iterdir() if (day := date_of(path.name)) and path.is_file()}
+    return dict(sorted(dated.items()))
+
+
+def list_almost_dated(folder: Path) -> list[str]:
+    """Names that look like a dated workbook and are none (``… (1).xlsx``, another case): worth a warning."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path.name for path in folder.iterdir() if _ALMOST_DATED.match(path.name) and date_of(path.name) is None
+    )
+
+
+def read_sheet(path: Path, candidates: tuple[str, ...] = (contract.SHEET,)) -> SheetRows:
+    """Read the first sheet of ``candidates`` that the workbook has.
+
+    Raises ContractViolation if the file is no workbook, has none of the sheets or not the 29 columns.
+    """
+    sheet, rows = sheet_rows(path, candidates, name=path.name)
+    header = contract.match_headers(rows[0] if rows else [], where=f"{path.name}, sheet '{sheet}'")
+    return SheetRows(path.name, sheet, header, rows[1:])
+
+
+def is_blank(row: list[Any]) -> bool:
+    return not any(not cell.isspace() and cell if type(cell) is str else cell is not None for cell in row)
+
+
+def sidecar_path(workbook: Path) -> Path:
+    return workbook.with_name(f"{workbook.name}.json")
+
+
+def write_sidecar(workbook: Path, sidecar: Sidecar) -> None:
+    with atomic_write(sidecar_path(workbook)) as temporary:
+        temporary.write_text(json.dumps(asdict(sidecar), indent=1) + "\n", encoding="utf-8")
+
+
+def data_rows_of(workbook: Path) -> int:
+    """How many data rows a dated workbook has: from its sidecar if that still describes it, else by reading it."""
+    try:
+        sidecar = Sidecar(**json.loads(sidecar_path(workbook).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        sidecar = None
+    if sidecar and sidecar.size == workbook.stat().st_size and sidecar.sha256 == sha256_of(workbook):
+        return sidecar.rows
+    return read_sheet(workbook, contract.RECAP_SHEETS).data_rows

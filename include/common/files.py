@@ -1,0 +1,67 @@
+"""Files that are either not there, the old one, or the complete new one."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from include.errors import StoreFull
+
+GROUP_READABLE = 0o640
+
+
+@contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``target`` for :func:`publish`; what is left of it is removed.
+
+    A kill leaves it behind under a name no reader accepts, and the next writer reuses it; writers of one target exclude
+    each other by a lock.
+
+    Raises StoreFull if there is no space or quota left.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(
+                f"No space left for {target.name} in {target.parent}; nothing was changed.",
+                next_step="Free disk space there (the status report lists what is kept), then clear the task.",
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Make the finished temporary file the target, group-readable, in one rename that survives a power cut."""
+    temporary.chmod(GROUP_READABLE)
+    _sync(temporary)
+    temporary.replace(target)
+    _sync(target.parent)
+
+
+@contextmanager
+def atomic_write(target: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes ``target`` when the block ends well; see :func:`temporary_beside`."""
+    with temporary_beside(target) as temporary:
+        yield temporary
+        publish(temporary, target)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""Reading from a file share, whatever carries it (SMB, SFTP, a mounted folder)."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from include.errors import CredentialRefused, PipelineError, SourceChanging, SourceMissing, SourceUnavailable
+
+CHUNK = 1024 * 1024
+
+
+class FileStat(Protocol):
+    """The two fields of ``os.stat_result`` that tell whether a file was written to."""
+
+    @property
+    def st_size(self) -> int: ...
+    @property
+    def st_mtime(self) -> float: ...
+
+
+class Share(Protocol):
+    """An open share: the alias operators know it by and three calls, paths relative to its root with ``/``."""
+
+    name: str
+    listdir: Callable[[str], list[str]]
+    stat: Callable[[str], FileStat]
+    open: Callable[[str], BinaryIO]
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """What arrived from the share: bytes on the local disk, size in bytes and modification time at the source."""
+
+    source: str
+    size: int
+    mtime: float
+
+
+def resolve(share: Share, path: str) -> str:
+    """The path as the share spells it; every part is matched exactly or else without regard to case.
+
+    Raises SourceMissing naming the first part that is not there and what is there instead.
+    """
+    found = ""
+    for part in path.strip("/").split("/"):
+        with _share_errors(share, found or "the root folder"):
+            names = [name for name in share.listdir(found) if name not in (".", "..")]
+        folded = [name for name in names if name.casefold() == part.casefold()]
+        name = part if part in names else next(iter(sorted(folded)), None)
+        if name is None:
+            raise SourceMissing(
+                f"{share.name}: '{part}' not found in '/{found}'; it holds: {_some(names)}.",
+                next_step="Ask whoever owns the share where it went, or correct the path in the settings.",
+            )
+        found = f"{found}/{name}".lstrip("/")
+    return found
+
+
+def fetch(share: Share, path: str, target: Path) -> FetchedFile:
+    """Copy one file of the share to ``target`` and make sure nobody wrote to it meanwhile.
+
+    Raises SourceChanging if size or modification time changed on the way, SourceUnavailable if the connection broke.
+    """
+    with _share_errors(share, path):
+        before = share.stat(path)
+        with share.open(path) as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, CHUNK)
+        after = share.stat(path)
+    arrived = target.stat().st_size
+    if (before.st_size, before.st_mtime) != (after.st_size, after.st_mtime) or arrived != after.st_size:
+        raise SourceChanging(
+            f"{share.name}: '{path}' was written to while it was read "
+            f"({before.st_size:,} bytes before, {arrived:,} read, {after.st_size:,} after).",
+            next_step="Nothing to do: it is read again. If it keeps changing, ask who is saving it.",
+        )
+    return FetchedFile(source=f"{share.name}:/{path}", size=arrived, mtime=after.st_mtime)
+
+
+@dataclass(frozen=True)
+class LocalShare:
+    """A mounted folder as a :class:`Share`, for the command line."""
+
+    name: str
+    root: Path
+
+    def listdir(self, path: str) -> list[str]:
+        return [entry.name for entry in (self.root / path).iterdir()]
+
+    def stat(self, path: str) -> os.stat_result:
+        return (self.root / path).stat()
+
+    def open(self, path: str) -> BinaryIO:
+        return (self.root / path).open("rb")
+
+
+@contextmanager
+def _share_errors(share: Share, path: str) -> Iterator[None]:
+    """Every client library has errors of its own for a lost connection; only three kinds matter to an operator."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except FileNotFoundError as error:
+        raise SourceMissing(
+            f"{share.name}: '{path}' is gone.", next_step="Ask whoever owns the share where it went."
+        ) from error
+    except PermissionError as error:
+        raise CredentialRefused(
+            f"{share.name}: no permission to read '{path}'.",
+            next_step="Ask the owner of the share to let the service account read it.",
+        ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # our own disk, not the share
+        raise SourceUnavailable(
+            f"{share.name}: reading '{path}' broke off ({type(error).__name__}: {error}).",
+            next_step="It is tried again. If it stays, check the network and the server, then clear the task.",
+        ) from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:10]) or "nothing"

@@ -1,0 +1,3 @@
+-- Grain: one spot. Writes: spots and, by cascade, its assignments. Params: positional spot_id. Re-run: safe.
+DELETE FROM spots
+WHERE spot_id = ?

@@ -1,0 +1,138 @@
+"""What all servers of the sandbox share: how they start and stop, and how their connections end."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import socketserver
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+HOST = "127.0.0.1"
+PATIENCE = 5.0  # seconds until a thread that does not end is given up
+
+Result = TypeVar("Result")
+
+
+class Server(ABC):
+    """One server on 127.0.0.1: ``with`` starts and stops it, and it can be started again on the same port.
+
+    ``port`` 0 asks for any free port; the attribute holds the real one after the start.
+    """
+
+    def __init__(self, *, port: int = 0) -> None:
+        self.port = port
+
+    @abstractmethod
+    def start(self) -> None:
+        """Return as soon as clients are served. Raises OSError if the port is taken."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Hang up on all clients and leave no thread, process or socket behind. Does nothing if it is not running."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Connections(socketserver.ThreadingMixIn):
+    """A thread per connection, and ``server_close`` that ends them all; the standard mixin leaves them running."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._threads: dict[socket.socket, threading.Thread] = {}
+        super().__init__(*args, **kwargs)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self._threads[request] = thread
+        thread.start()
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)  # type: ignore[misc]  # of the server class this is mixed into
+        self._threads.pop(request, None)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for request, thread in list(self._threads.items()):
+            with contextlib.suppress(OSError):  # the client was quicker
+                request.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # a client that went away is no news
+            logging.getLogger(__name__).exception("A request from %s failed", client_address)
+
+
+class Listener(Connections, socketserver.TCPServer):
+    """A plain TCP listener whose connections each run a ``BaseRequestHandler`` in a thread."""
+
+
+class ThreadedServer(Server):
+    """A server whose listener is one of :mod:`socketserver`; subclasses say which."""
+
+    _listener: socketserver.TCPServer | None = None
+
+    @abstractmethod
+    def _listen(self) -> socketserver.TCPServer:
+        """Open the listening socket on ``(HOST, self.port)``."""
+
+    def start(self) -> None:
+        listener = self._listener = self._listen()
+        self.port = listener.server_address[1]
+        self._thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener:
+            listener.shutdown()
+            self._thread.join(PATIENCE)
+            listener.server_close()
+
+
+class Loop:
+    """An asyncio event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run ``work`` in the loop and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        """Cancel what still runs, let every transport close, end the thread."""
+        self.run(self._cancel_tasks())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE)
+        self._loop.close()
+
+    async def _cancel_tasks(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):  # an aborted transport closes its socket in a later turn of the loop
+            await asyncio.sleep(0)
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()
