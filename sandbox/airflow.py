@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from urllib.parse import quote
 
 import httpx
 import sqlalchemy as sa
+
+from sandbox.servers.child import accepts_connections, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAPER = Path(__file__).with_name("reaper.py")
@@ -68,8 +69,8 @@ class Airflow:
         self.pools = pools.resolve() if pools else None
         self.database_url = database_url
         self.on_progress = on_progress
-        port = port or _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         self._reapers: dict[str, subprocess.Popen[str]] = {}
         self._lifeline: int | None = None
 
@@ -94,7 +95,7 @@ class Airflow:
                 core__simple_auth_manager_passwords_file=passwords,
                 database__sql_alchemy_conn=database_url,
                 api__host="127.0.0.1",
-                api__port=port,
+                api__port=self.port,
                 api__base_url=self.url,
                 api__workers=1,
                 api__secret_key=kept["api_secret_key"],
@@ -104,12 +105,15 @@ class Airflow:
                 # is an orphan; by default both take five minutes.
                 scheduler__task_instance_heartbeat_timeout=30,
                 scheduler__orphaned_tasks_check_interval=10,
+                # The supervisor of a task often misses its end and looks again after this time: by default a failure is
+                # known 5 s late.
+                workers__min_heartbeat_interval=1,
                 dag_processor__refresh_interval=10,
                 dag_processor__min_file_process_interval=5,
                 logging__base_log_folder=self.logs / "tasks",
                 logging__dag_processor_child_process_log_directory=self.logs / "dag_processor",
-                logging__worker_log_server_port=_free_port(),  # nobody listens there, not even another Airflow
-                logging__trigger_log_server_port=_free_port(),
+                logging__worker_log_server_port=free_port(),  # nobody listens there, not even another Airflow
+                logging__trigger_log_server_port=free_port(),
                 logging__logging_level="INFO",
                 logging__namespace_levels="http.access=WARNING",
                 logging__uvicorn_logging_level="WARNING",
@@ -132,17 +136,16 @@ class Airflow:
         self.stop()
 
     def start(self, *, timeout: float = 120.0) -> None:
-        """Migrate, import pools, serialise the DAGs, start the components and wait until all report to be healthy.
+        """Prepare the database, serialise the DAGs, start the components and wait until all report to be healthy.
 
         Raises AirflowError, after stopping what had started, if a component ends or is not healthy in ``timeout`` s.
         """
         if self._reapers:
             raise AirflowError(f"The Airflow in {self.home} is running already.")
+        if accepts_connections(self.port):  # another Airflow there would answer for ours
+            raise AirflowError(f"Port {self.port} is taken. Stop what listens there, or choose another port.")
         try:
-            self._migrate()
-            if self.pools:
-                self.on_progress("importing pools")
-                self._must("pools", "import", str(self.pools))
+            self._prepare_database()
             self.on_progress("serialising DAGs")
             self._must("dags", "reserialize")
             self.on_progress("starting " + ", ".join(COMPONENTS))
@@ -207,7 +210,6 @@ class Airflow:
             stdout=stdout,
             stderr=stderr,
             text=True,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the caller, who then stops us in good order
         )
 
     def _must(self, *args: str) -> None:
@@ -215,25 +217,33 @@ class Airflow:
         if done.returncode:
             raise AirflowError(f"`airflow {' '.join(args)}` failed:\n{_last_lines(done.stdout + done.stderr)}")
 
-    def _migrate(self) -> None:
-        """Run ``airflow db migrate`` unless the database is at the revision it left there with the same Airflow."""
-        note = self.home / "migrated"
-        if note.exists() and note.read_text() == self._revision():
+    def _prepare_database(self) -> None:
+        """Migrate and import the pools, unless both were done before with the same Airflow, database and pools."""
+        note = self.home / "prepared.json"
+        if note.exists() and json.loads(note.read_text()) == self._preparation():
             return
         self.on_progress("migrating the metadata database")
         self._must("db", "migrate")
-        note.write_text(self._revision())
+        if self.pools:
+            self.on_progress("importing pools")
+            self._must("pools", "import", str(self.pools))
+        note.write_text(json.dumps(self._preparation()))
 
-    def _revision(self) -> str:
+    def _preparation(self) -> Json:
         engine = sa.create_engine(self.database_url)
         try:
             with engine.connect() as connection:
                 revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
         except sa.exc.DBAPIError:
-            revision = "empty"
+            revision = None  # an empty database
         finally:
             engine.dispose()
-        return f"{version('apache-airflow-core')} {revision}"
+        return {
+            "airflow": version("apache-airflow-core"),
+            "database": sa.make_url(self.database_url).database,
+            "revision": revision,
+            "pools": self.pools.read_text() if self.pools else None,
+        }
 
     def _wait_until_healthy(self, began: datetime, timeout: float) -> None:
         unhealthy = set(COMPONENTS)
@@ -281,7 +291,7 @@ class Api:
     def healthy_components(self, *, since: datetime) -> set[str]:
         """Return the components that answer, with a heartbeat not older than ``since``."""
         try:
-            health = self.request("GET", "monitor/health", auth=None)
+            health = self.request("GET", "monitor/health", auth=None, timeout=5)
         except (httpx.TransportError, AirflowError):
             return set()
         healthy = {"api-server"} if health["metadatabase"]["status"] == "healthy" else set()
@@ -434,13 +444,6 @@ def _write_private(file: Path, text: str) -> None:
     file.touch(mode=0o600)
     file.chmod(0o600)
     file.write_text(text)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _until(timeout: float) -> Iterator[None]:

@@ -4,8 +4,8 @@
 asked to stop as soon as that pipe closes: on purpose, or because the caller died, were it by ``kill -9``. Every process
 that is left when the command ends is killed. The exit code is the command's (128 + n if signal n ended it).
 
-Stops on SIGTERM too; ignores Ctrl-C, which is the caller's to handle. Linux only; needs the standard library only, so
-it runs with ``python -I -S`` in a few milliseconds and MBs.
+SIGTERM has the same effect. It leaves the caller's session, so a Ctrl-C in the terminal reaches the caller only, who
+then stops in good order. Linux; needs the standard library only, so run it with ``python -I -S``: 30 ms, 11 MB.
 """
 
 import ctypes
@@ -30,7 +30,8 @@ def main(command: list[str]) -> int:
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # an orphan becomes our child, so detaching (setsid, double fork) hides nobody
     caller_left = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: caller_left.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(PermissionError):  # the caller has done so
+        os.setsid()
 
     leader = os.fork()
     if leader == 0:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from include.commercial_log.contract import Kind
@@ -20,6 +21,7 @@ Reader = Callable[[Any], Reading]
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DAY_SECONDS = 86_400
+EXACT_INTEGERS = 2**53
 SPOT_TYPES = frozenset(("AV", "BB", "BNS", "COM", "CRD", "PKG", "PRD", "PRG", "SVC"))
 SPOT_TYPE_ALIASES = {
     "SPOT": "COM",
@@ -29,17 +31,19 @@ SPOT_TYPE_ALIASES = {
     "PROGRAM": "PRG",
     "SERVICE": "SVC",
 }
-# Day before month comes last: it only counts where the American reading is impossible.
+# Tried in this order, so day before month only counts where the American reading is impossible.
 DATE_FORMATS = (
-    (re.compile(r"^(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})(?: \d{1,2}:\d{2}:\d{2})?$"), False),
-    (re.compile(r"^(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4}|\d{2})$"), False),
-    (re.compile(r"^(?P<d>\d{1,2})/(?P<m>\d{1,2})/(?P<y>\d{4})$"), True),
-    (re.compile(r"^(?P<y>\d{4})/(?P<m>\d{1,2})/(?P<d>\d{1,2})$"), False),
-    (re.compile(r"^(?P<m>\d{1,2})-(?P<d>\d{1,2})-(?P<y>\d{4}|\d{2})$"), False),
+    re.compile(r"^(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})(?: \d{1,2}:\d{2}:\d{2})?$"),
+    re.compile(r"^(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4}|\d{2})$"),
+    re.compile(r"^(?P<d>\d{1,2})/(?P<m>\d{1,2})/(?P<y>\d{4})$"),
+    re.compile(r"^(?P<y>\d{4})/(?P<m>\d{1,2})/(?P<d>\d{1,2})$"),
+    re.compile(r"^(?P<m>\d{1,2})-(?P<d>\d{1,2})-(?P<y>\d{4}|\d{2})$"),
 )
 EXCEL_EPOCH = date(1899, 12, 30)
-EXCEL_SERIALS = range(36526, 73051)
-MONTH_TEXT = re.compile(rf"^({'|'.join(MONTHS)})-(\d\d)$", re.IGNORECASE)
+# A year outside this century is a slip, and as a broadcast month of two digits it would pass for another year.
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2099, 12, 31)
+SERIALS_END = (LAST_DAY - EXCEL_EPOCH).days + 1
+MONTH_TEXT = re.compile(rf"^({'|'.join(MONTHS)})-(\d\d)$", re.IGNORECASE | re.ASCII)
 CLOCK_TEXT = re.compile(
     r"^(?P<h>\d{1,2}):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?:\s*(?P<half>[AP])\.?M\.?)?$", re.IGNORECASE
 )
@@ -55,7 +59,7 @@ def read_text(cell: Any) -> Reading:
 
 
 def read_date(cell: Any) -> Reading:
-    """A calendar day as ISO text (R14); two-digit years are 20YY."""
+    """A calendar day of the years 2000 to 2099 as ISO text (R14); two-digit years are 20YY."""
     if (day := _day_of(cell)) is not None:
         return day.isoformat(), None
     return None, "BAD_DATE" if _as_text(cell) else None
@@ -90,7 +94,7 @@ def read_time(cell: Any) -> Reading:
 def read_length(cell: Any) -> Reading:
     """A duration as ``HH:MM:SS``; whole numbers above 1 are seconds (R25)."""
     number = _number(cell)
-    if number is not None and number > 1 and number == int(number):
+    if number is not None and number > 1 and number.is_integer():
         return _clock(int(number)), None
     seconds = _seconds(cell)
     if seconds is not None and seconds >= 0:
@@ -101,24 +105,22 @@ def read_length(cell: Any) -> Reading:
 
 def read_money(cell: Any) -> Reading:
     """US dollars, exactly as given and never rounded; empty is NULL, never 0 (R26)."""
-    if type(cell) in (int, float):
-        return float(cell), None
     text = _as_text(cell)
     if text is None:
         return None, None
-    amount = re.sub(r"[$,\s]", "", text)
-    negative = amount.startswith("(") and amount.endswith(")")
-    if negative:
-        amount = amount[1:-1]
-    if not isinstance(cell, str) or not MONEY_TEXT.match(amount):
-        return None, "BAD_MONEY"
-    return -float(amount) if negative else float(amount), None
+    number = _number(cell)
+    if number is None and isinstance(cell, str):
+        amount = re.sub(r"[$,\s]", "", text)
+        in_brackets = amount.startswith("(") and amount.endswith(")")
+        number = _number(f"-{amount[1:-1]}" if in_brackets else amount)
+    # Plus zero: minus zero is not another amount.
+    return (None, "BAD_MONEY") if number is None else (number + 0.0, None)
 
 
 def read_integer(cell: Any) -> Reading:
     """A whole number, else NULL (R27)."""
     number = _number(cell)
-    if number is not None and number == int(number):
+    if number is not None and number.is_integer() and abs(number) <= EXACT_INTEGERS:
         return int(number), None
     return None, "NON_NUMERIC" if _as_text(cell) else None
 
@@ -220,31 +222,33 @@ def _as_text(cell: Any) -> str | None:
 
 
 def _number(cell: Any) -> float | None:
-    if type(cell) in (int, float):
-        return float(cell)
-    if isinstance(cell, str) and MONEY_TEXT.match(cell.strip()):
-        return float(cell)
-    return None
+    if type(cell) not in (int, float) and not (isinstance(cell, str) and MONEY_TEXT.match(cell.strip())):
+        return None
+    number = float(cell)
+    return number if isfinite(number) else None
 
 
 def _day_of(cell: Any) -> date | None:
     if isinstance(cell, datetime):
-        return cell.date()
-    if isinstance(cell, date):
-        return cell
-    if type(cell) in (int, float):
-        return EXCEL_EPOCH + timedelta(days=int(cell)) if int(cell) in EXCEL_SERIALS else None
-    if not isinstance(cell, str):
+        day = cell.date()
+    elif isinstance(cell, date):
+        day = cell
+    elif type(cell) in (int, float) and 0 <= cell < SERIALS_END:
+        day = EXCEL_EPOCH + timedelta(days=int(cell))
+    elif isinstance(cell, str) and (parsed := _day_in_text(cell.strip())):
+        day = parsed
+    else:
         return None
-    text = cell.strip()
-    for pattern, day_first in DATE_FORMATS:
+    return day if FIRST_DAY <= day <= LAST_DAY else None
+
+
+def _day_in_text(text: str) -> date | None:
+    for pattern in DATE_FORMATS:
         if not (match := pattern.match(text)):
             continue
         year, month, day = (int(match[part]) for part in "ymd")
-        if day_first and month > 12:
-            return None
         try:
-            return date(year + 2000 if year < 100 else year, month, day)
+            return date(year + 2000 if len(match["y"]) == 2 else year, month, day)
         except ValueError:
             continue
     return None

@@ -90,8 +90,7 @@ def _publish(
     with temporary_beside(target) as temporary:
         with run.phase("copy and verify", percent=75):
             made = _copy_sheet(source, temporary, fetched, settings, run)
-        if not allow_shrink:
-            _check_rows(made.rows, data, day)
+        _check_rows(made.rows, data, fetched.source, day=day, allow_shrink=allow_shrink)
         sha256 = sha256_of(temporary)
         size = temporary.stat().st_size
         unchanged = existed and sha256_of(target) == sha256
@@ -117,31 +116,32 @@ def _publish(
 
 
 def _copy_sheet(source: Path, copy: Path, fetched: FetchedFile, settings: Settings, run: RunLog) -> _Copy:
-    extracted = extract_sheets(source, copy, settings.sheets, name=fetched.source)
+    sheets = tuple(dict.fromkeys((contract.SHEET, *settings.sheets)))
+    extracted = extract_sheets(source, copy, sheets, name=fetched.source)
     if extracted.formulas_without_value:
         run.warn(
             f"{fetched.source}: {extracted.formulas_without_value} formula cells carry no calculated value and count "
             "as empty."
         )
-    sheet = workbook.read_sheet(copy, (contract.SHEET, settings.sheets[0]))
+    sheet = workbook.read_sheet(copy, name=fetched.source)
     if sheet.header.unknown:
         run.warn(f"{fetched.source}: columns outside the contract are ignored: {', '.join(sheet.header.unknown)}.")
     return _Copy(extracted, sheet.data_rows, len(sheet.header.positions))
 
 
-def _check_rows(rows: int, data: DataRoot, day: date) -> None:
+def _check_rows(rows: int, data: DataRoot, source: str, *, day: date, allow_shrink: bool) -> None:
     if rows == 0:
         raise ContractViolation(
-            f"The workbook on the share has no data rows; {workbook.dated_name(day)} was not written.",
+            f"{source}, sheet '{contract.SHEET}' has no data rows; {workbook.dated_name(day)} was not written.",
             next_step="Ask traffic whether the sheet was emptied; when it is filled again, clear the task.",
         )
     earlier = [path for dated, path in workbook.list_dated(data.daily).items() if dated < day]
-    if not earlier:
+    if allow_shrink or not earlier:
         return
     before = workbook.data_rows_of(earlier[-1])
     if rows < SMALLEST_SHARE_OF_EARLIER * before:
         raise ContractViolation(
-            f"The workbook on the share has {rows:,} data rows, fewer than half of the {before:,} in "
+            f"{source}, sheet '{contract.SHEET}' has {rows:,} data rows, fewer than half of the {before:,} in "
             f"{earlier[-1].name}; {workbook.dated_name(day)} was not written.",
             next_step="Ask traffic whether that is right; if so, trigger the import with allow_shrink.",
         )

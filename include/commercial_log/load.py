@@ -315,13 +315,15 @@ class _Load:
     def _resolve_again(self, processed: Sequence[str], markets: MarketSetup, resolve: Callable[[str], Parties]) -> None:
         """Kept rows whose customer, agency or market nobody knew then may be known by now."""
         binds = {"months": json.dumps(list(processed))}
-        for bill_code, market in self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds).fetchall():
-            parties = resolve(bill_code)
-            found = {**parties._asdict(), "market_id": markets.ids.get(market)}
-            self.db.execute(
-                read_sql(SYSTEM, "update_unresolved_names"),
-                {**binds, "bill_code": bill_code, "market_name": market, **found},
-            )
+        unresolved = self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds).fetchall()
+        for bill_code, market, *lacks in unresolved:
+            found = (*resolve(bill_code), markets.ids.get(market))
+            if any(lack and each is not None for lack, each in zip(lacks, found, strict=True)):
+                ids = dict(zip(("customer_id", "agency_id", "market_id"), found, strict=True))
+                self.db.execute(
+                    read_sql(SYSTEM, "update_unresolved_names"),
+                    {**binds, "bill_code": bill_code, "market_name": market, **ids},
+                )
 
     def _check_totals(
         self, bookings: Sequence[Booking], after: dict[str, tuple[int, float]], parsed: ParsedSheet

@@ -38,15 +38,12 @@ def resolve_markets(db: sqlite3.Connection, aired: Iterable[tuple[str, str]], *,
     book = _book(db)
     aliases = {alias.casefold(): code for alias, code in db.execute("SELECT alias, market_code FROM market_aliases")}
     setup = MarketSetup({}, [], [])
-    for text in sorted(first_aired):
-        code = aliases.get(text.casefold(), text)
+    codes = {text: "_".join(aliases.get(text.casefold(), text).upper().split()) for text in first_aired}
+    for text, code in sorted(codes.items()):
         market_id = book.get(text.casefold()) or book.get(code.casefold())
         if market_id is None and create and _is_plausible(text):
-            code = "_".join(code.upper().split())
-            spellings = [
-                other for other in first_aired if "_".join(aliases.get(other.casefold(), other).upper().split()) == code
-            ]
-            market_id = _create(db, code, min(first_aired[other] for other in spellings), setup)
+            start = min(first_aired[other] for other in codes if codes[other] == code)
+            market_id = _create(db, code, start, setup)
             book = _book(db)
         if market_id is None:
             setup.unresolved.append(text)
@@ -77,4 +74,5 @@ def _create(db: sqlite3.Connection, code: str, start: str, setup: MarketSetup) -
 
 
 def _is_plausible(text: str) -> bool:
-    return len(text) <= LONGEST_TEXT and not any(mark in text for mark in SUSPICIOUS)
+    # Errors of Excel such as #N/A begin with a hash.
+    return len(text) <= LONGEST_TEXT and not text.startswith("#") and not any(mark in text for mark in SUSPICIOUS)

@@ -5,8 +5,8 @@ import sqlite3
 from functools import cache
 from typing import NamedTuple
 
-_DO_NOT_INVOICE = re.compile(r" \(Broker (?:Fees|Costs) - DO NOT INVOICE\)", re.IGNORECASE)
-_CREDIT_MEMO = re.compile(r"\s+CREDIT\s*MEMO", re.IGNORECASE)
+_DO_NOT_INVOICE = re.compile(r"\s+\(\s*Broker\s+(?:Fees|Costs)\s*-\s*DO\s+NOT\s+INVOICE\s*\)", re.IGNORECASE)
+_CREDIT_MEMO = re.compile(r"\s+CREDIT\s*MEMO\b", re.IGNORECASE)
 _PRODUCTION = re.compile(r"(?: |- )PROD(?:UCTION)?$", re.IGNORECASE)
 
 

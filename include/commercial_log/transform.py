@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from include.commercial_log.cells import READERS, Reader, Value, expected_month, is_trade, read_month
 from include.commercial_log.contract import COLUMNS, POSITION
-from include.commercial_log.workbook import SheetRows, is_blank
+from include.commercial_log.workbook import SheetRows
 
 _REJECTING = {POSITION["gross_rate"], POSITION["spot_value"], POSITION["broker_fees"], POSITION["station_net"]}
 _RAW_LENGTH = 200
@@ -80,7 +80,7 @@ def parse_rows(sheet: SheetRows, *, closed: Collection[str]) -> ParsedSheet:
     revenue_at = sheet.header.positions[POSITION["revenue_type"]]
     source_at = sheet.header.sheet_source
     for number, row in enumerate(sheet.rows, start=2):
-        if is_blank(row):
+        if sheet.is_blank(row):
             parsed.blank += 1
             continue
         if bool in map(type, row):

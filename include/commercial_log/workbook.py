@@ -39,8 +39,13 @@ class SheetRows:
 
     @property
     def data_rows(self) -> int:
-        """Rows with at least one cell that is not blank."""
-        return sum(not is_blank(row) for row in self.rows)
+        """Rows that are not blank."""
+        return sum(not self.is_blank(row) for row in self.rows)
+
+    def is_blank(self, row: list[Any]) -> bool:
+        """Whether a row holds nothing in any of the 29 columns; what stands beside them makes no booking."""
+        cells = (row[at] for at in self.header.positions)
+        return all(cell is None or (type(cell) is str and not cell.strip()) for cell in cells)
 
 
 def dated_name(day: date) -> str:
@@ -76,18 +81,15 @@ def list_almost_dated(folder: Path) -> list[str]:
     )
 
 
-def read_sheet(path: Path, candidates: tuple[str, ...] = (contract.SHEET,)) -> SheetRows:
-    """Read the first sheet of ``candidates`` that the workbook has.
+def read_sheet(path: Path, candidates: tuple[str, ...] = (contract.SHEET,), *, name: str | None = None) -> SheetRows:
+    """Read the first sheet of ``candidates`` that the workbook has; errors call it ``name``, usually the file's own.
 
     Raises ContractViolation if the file is no workbook, has none of the sheets or not the 29 columns.
     """
-    sheet, rows = sheet_rows(path, candidates, name=path.name)
-    header = contract.match_headers(rows[0] if rows else [], where=f"{path.name}, sheet '{sheet}'")
+    name = name or path.name
+    sheet, rows = sheet_rows(path, candidates, name=name)
+    header = contract.match_headers(rows[0] if rows else [], where=f"{name}, sheet '{sheet}'")
     return SheetRows(path.name, sheet, header, rows[1:])
-
-
-def is_blank(row: list[Any]) -> bool:
-    return not any(not cell.isspace() and cell if type(cell) is str else cell is not None for cell in row)
 
 
 def sidecar_path(workbook: Path) -> Path:

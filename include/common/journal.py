@@ -99,7 +99,7 @@ def record_run(folder: Path, job: str, day: date) -> Iterator[RunLog]:
 
 
 def _close(folder: Path, job: str, day: date, state: str, run: RunLog, tail: list[str]) -> None:
-    text = " | ".join([state, f"Duration: {run.elapsed.total_seconds():.1f}s", *tail]).replace("\n", " ")
+    text = " ".join(" | ".join([state, f"Duration: {run.elapsed.total_seconds():.1f}s", *tail]).splitlines())
     (log.info if state == "SUCCESS" else log.error)(text)
     line = f"{datetime.now(UTC).isoformat(timespec='seconds')} | {job} | {day} | {text}"
     # A full disk or a read-only folder must not hide the error that is on its way out.

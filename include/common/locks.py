@@ -24,8 +24,9 @@ def hold(lock: Path, job: str, *, shared: bool = False) -> Iterator[None]:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _refusal(lock, job, os.pread(descriptor, 200, 0).decode()) from None
+        # The name of a holder that was killed is still there; readers leave none.
+        os.ftruncate(descriptor, 0)
         if not shared:
-            os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{job} (process {os.getpid()})".encode(), 0)
         yield
         if not shared:

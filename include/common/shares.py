@@ -3,13 +3,13 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from include.errors import CredentialRefused, PipelineError, SourceChanging, SourceMissing, SourceUnavailable
+from include.errors import CredentialRefused, PipelineError, SourceChanging, SourceMissing, SourceUnavailable, StoreFull
 
 CHUNK = 1024 * 1024
 
@@ -26,10 +26,11 @@ class FileStat(Protocol):
 class Share(Protocol):
     """An open share: the alias operators know it by and three calls, paths relative to its root with ``/``."""
 
-    name: str
-    listdir: Callable[[str], list[str]]
-    stat: Callable[[str], FileStat]
-    open: Callable[[str], BinaryIO]
+    @property
+    def name(self) -> str: ...
+    def listdir(self, path: str, /) -> list[str]: ...
+    def stat(self, path: str, /) -> FileStat: ...
+    def open(self, path: str, /) -> BinaryIO: ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,10 @@ def _share_errors(share: Share, path: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # our own disk, not the share
+            raise StoreFull(
+                f"No space left on this machine to fetch '{path}' from {share.name}.",
+                next_step="Free space in the folder for temporary files, then clear the task.",
+            ) from error
         raise SourceUnavailable(
             f"{share.name}: reading '{path}' broke off ({type(error).__name__}: {error}).",
             next_step="It is tried again. If it stays, check the network and the server, then clear the task.",

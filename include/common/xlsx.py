@@ -24,25 +24,25 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 # Parts a sheet's cells refer to; calculation chains, links, pivots and other sheets stay behind.
 CELL_PARTS = ("/styles", "/sharedStrings", "/theme", "/sheetMetadata")
 
+_FORMULA = rb"<%(p)sf\b(?:[^>]*/>|[^>]*>[^<]*</%(p)sf>)"
+
 
 @dataclass(frozen=True)
 class ExtractedSheets:
-    """What was taken out: sheet names of the source, rows (header and blank rows included), formula cells and how many
-    of those carried no cached value and so became empty."""
+    """What was taken out: the sheet names of the source, and how many formula cells carry no calculated value (readers
+    see them as empty)."""
 
     sheets_found: tuple[str, ...]
-    rows: int
-    formulas: int
     formulas_without_value: int
 
 
 def extract_sheets(source: Path, target: Path, sheets: Sequence[str], *, name: str) -> ExtractedSheets:
     """Write the workbook ``target`` whose only sheet holds ``sheets`` of ``source``, every cell as it was.
 
-    Formulas are replaced by their cached values. With one sheet the cells are copied as they stand; with several, the
-    rows of the others follow those of the first (their header must be the same) and an added last column
-    ``sheet_source`` tells where each row came from. Equal input gives equal bytes. ``name`` is what errors call the
-    workbook.
+    With one sheet the cells are copied as they stand; with several, the rows of the others follow those of the first
+    (their header must be the same) and an added last column ``sheet_source`` tells where each row came from. Formulas
+    stay as long as all of them can be calculated within the sheet, else each is replaced by its calculated value.
+    Equal input gives equal bytes. ``name`` is what errors call the workbook.
 
     Raises ContractViolation if a sheet is not there (listing those that are) or the file is no XLSX workbook,
     SourceChanging if it is a workbook cut off in the middle.
@@ -139,13 +139,14 @@ def _extract(package: zipfile.ZipFile, target: Path, sheets: Sequence[str], name
     part = source.sheet_part(sheets[0])
     xml = package.read(part)
     original = xml
-    formulas = without_value = 0
     if len(sheets) > 1:
         others = [(sheet, package.read(source.sheet_part(sheet))) for sheet in sheets[1:]]
         xml = _append_sheets(xml, sheets[0], others)
     prefix = _prefix(xml)
-    if any(b"<" + prefix + b"f" + end in xml for end in (b">", b" ", b"/")):
-        xml, formulas, without_value = _without_formulas(xml, prefix)
+    formulas = _formulas(xml, prefix)
+    if len(sheets) > 1 or not all(map(_is_self_contained, formulas)):
+        xml = re.sub(_FORMULA % {b"p": prefix}, b"", xml)
+    without_value = sum(formula.endswith(b"</" + prefix + b"c>") for formula in formulas)
     if source.relations(part):
         # What follows the cells (drawings, printer settings, tables) points to parts that stay behind.
         end = b"</" + prefix + b"sheetData>"
@@ -162,12 +163,7 @@ def _extract(package: zipfile.ZipFile, target: Path, sheets: Sequence[str], name
         else:
             result.writestr(zipfile.ZipInfo(part, EPOCH), xml, zipfile.ZIP_DEFLATED)
     _verify(target, {part: zlib.crc32(xml), **{other: package.getinfo(other).CRC for _, other in kept}}, name)
-    return ExtractedSheets(
-        tuple(source.sheets),
-        sum(xml.count(b"<" + prefix + b"row" + end) for end in (b" ", b">", b"/")),
-        formulas,
-        without_value,
-    )
+    return ExtractedSheets(tuple(source.sheets), without_value)
 
 
 def _verify(copied: Path, checksums: dict[str, int], name: str) -> None:
@@ -237,10 +233,19 @@ def _copy_member(source: zipfile.ZipFile, member: str, target: zipfile.ZipFile) 
     target.start_dir = target.fp.tell()
 
 
-def _without_formulas(xml: bytes, prefix: bytes) -> tuple[bytes, int, int]:
-    without_value = len(re.findall(rb"(?:</%(p)sf>|<%(p)sf\b[^>]*/>)</%(p)sc>" % {b"p": prefix}, xml))
-    stripped, formulas = re.subn(rb"<%(p)sf\b(?:[^>]*/>|[^>]*>[^<]*</%(p)sf>)" % {b"p": prefix}, b"", xml)
-    return stripped, formulas, without_value
+def _formulas(xml: bytes, prefix: bytes) -> list[bytes]:
+    """The formula elements of a sheet; one without a calculated value comes with the end of its cell."""
+    if b"<" + prefix + b"f" not in xml:
+        return []
+    with_end = _FORMULA + rb"(?:</%(p)sc>)?"
+    return [match[0] for match in re.finditer(with_end % {b"p": prefix}, xml)]
+
+
+def _is_self_contained(formula: bytes) -> bool:
+    """Whether a formula uses nothing but functions, literals and cells of its own sheet."""
+    text = re.sub(rb"<[^>]*>", b"", formula)
+    text = re.sub(rb'"[^"]*"|[A-Z][A-Z.]*\(|\$?[A-Z]{1,3}\$?\d+|\bTRUE\b|\bFALSE\b|&(?:amp|lt|gt);', b"", text)
+    return re.fullmatch(rb"[\s\d.,:;()+\-*/^=%{}]*", text) is not None
 
 
 def _append_sheets(xml: bytes, sheet: str, others: list[tuple[str, bytes]]) -> bytes:

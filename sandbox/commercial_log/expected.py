@@ -75,6 +75,7 @@ class Expected:
     assignment_methods: dict[str, int] = field(default_factory=dict)
     spots_per_market: dict[str, int] = field(default_factory=dict)  # '' without one
     new_markets: dict[str, dict[str, Any]] = field(default_factory=dict)  # code -> name, schedule_id, start
+    unusable_markets: list[str] = field(default_factory=list)  # texts that never become a market
     spots_per_customer: dict[str, int] = field(default_factory=dict)  # '' unresolved
     spots_per_agency: dict[str, int] = field(default_factory=dict)  # '' without or unresolved
     unresolved_bill_codes: list[str] = field(default_factory=list)
@@ -191,7 +192,7 @@ def _count_markets(expected: Expected, accepted: list[tuple[str, date, Fields]])
     by_name = {name.upper(): code for code, name in MARKETS.items()}
     spots: Counter[str] = Counter()
     first_day: dict[str, date] = {}
-    refused = 0
+    unusable: set[str] = set()
     for _, aired, cells in accepted:
         text = _text(cells["market_name"])
         key = text.upper()
@@ -203,7 +204,7 @@ def _count_markets(expected: Expected, accepted: list[tuple[str, date, Fields]])
             code = by_name[key]
         elif len(text) > 50 or any(mark in text for mark in (";", "--", "/*")):
             code = ""
-            refused += 1
+            unusable.add(text)
         else:
             code = MARKET_ALIASES.get(key, re.sub(r"\s+", "_", key))
             if code not in MARKETS:
@@ -218,8 +219,7 @@ def _count_markets(expected: Expected, accepted: list[tuple[str, date, Fields]])
         }
         for code, start in sorted(first_day.items())
     }
-    if refused:
-        expected.warnings["UNUSABLE_MARKET"] = refused
+    expected.unusable_markets = sorted(unusable)
 
 
 def _count_people(expected: Expected, accepted: list[tuple[str, date, Fields]], people: People | None) -> None:

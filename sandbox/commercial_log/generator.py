@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cache
-from itertools import pairwise
+from itertools import count, pairwise
 from random import Random
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -169,7 +169,7 @@ def book_new_market(fields: Fields) -> Fields:
 
 @dataclass(frozen=True)
 class Quirk:
-    """Rows that are odd in one way; number ``n`` of them takes alteration ``n`` modulo their number."""
+    """Rows that are odd in one way; they take the alterations in turn."""
 
     name: str
     rows: int  # at scale 1
@@ -243,6 +243,7 @@ class Slot(NamedTuple):
     quirk: Quirk | None
     month: date
     number: int
+    turn: int = 0  # which alteration of the quirk; counted over the whole file, so that it has all of them
 
 
 @dataclass(frozen=True)
@@ -282,16 +283,13 @@ def generate(day: date, *, seed: int = 1, scale: float = 1.0, closed_rows: int =
         if number % BLANK_ROW_EVERY == 0:
             rows.append(_with(BLANK_ROW, comments="  " if number % (2 * BLANK_ROW_EVERY) == 0 else None))
     rows.append(BLANK_ROW)
-    if day.toordinal() % TOTAL_ROW_EVERY == 0:
-        rows.append(_total_row(rows))
-        planted["total"] = 1
-    else:
-        rows.append(_with(BLANK_ROW, bill_code=" "))
+    planted["total"] = int(day.toordinal() % TOTAL_ROW_EVERY == 0)
+    rows.append(_total_row(rows) if planted["total"] else _with(BLANK_ROW, bill_code=" "))
     planted["blank"] = len(rows) - len(slots) - planted["total"]
 
     other_sheets = {
-        sheet: [_row(seed, sheet, Slot(None, month_after(day, 0), number), day, people)[1] for number in range(count)]
-        for sheet, count in OTHER_SHEETS.items()
+        sheet: [_row(seed, sheet, Slot(None, month_after(day, 0), number), day, people)[1] for number in range(lines)]
+        for sheet, lines in OTHER_SHEETS.items()
     }
     return World(
         day=day,
@@ -312,16 +310,17 @@ def _slots(day: date, scale: float, *, closed_rows: int, oldest_missing: bool) -
     ordinary = apportion(round(ROWS * scale), MONTH_SHARES)
     open_shares = {offset: share for offset, share in MONTH_SHARES.items() if offset >= 0}
     for quirk in QUIRKS:
-        for offset, count in apportion(quirk.rows_at(scale), open_shares).items():
-            ordinary[offset] -= count
-            yield from (Slot(quirk, month_after(day, offset), number) for number in range(count))
+        turns = count()
+        for offset, rows in apportion(quirk.rows_at(scale), open_shares).items():
+            ordinary[offset] -= rows
+            yield from (Slot(quirk, month_after(day, offset), number, next(turns)) for number in range(rows))
     if oldest_missing:
         del ordinary[min(ordinary)]
     if closed_rows:
         ordinary[min(MONTH_SHARES) - 1] = closed_rows
-    for offset, count in ordinary.items():
+    for offset, rows in ordinary.items():
         # A tiny scale has room for little more than the quirks; a duplicate still needs its original.
-        yield from (Slot(None, month_after(day, offset), number) for number in range(max(1, count)))
+        yield from (Slot(None, month_after(day, offset), number) for number in range(max(1, rows)))
 
 
 def _row(seed: int, sheet: str, slot: Slot, day: date, people: People) -> tuple[date, Row]:
@@ -338,7 +337,7 @@ def _row(seed: int, sheet: str, slot: Slot, day: date, people: People) -> tuple[
     aired = fields["air_date"]
     assert isinstance(aired, datetime)
     if quirk:
-        fields |= quirk.alterations[slot.number % len(quirk.alterations)](fields)
+        fields |= quirk.alterations[slot.turn % len(quirk.alterations)](fields)
     return aired.date(), tuple(fields[column] for column in COLUMNS)
 
 
@@ -366,6 +365,7 @@ def _fields(
     agency_net = code.agency_billed and draw.random() < AGENCY_NET_SHARE
     broker_paid = draw.random() < BROKER_SHARE
     comment = COMMENTS.at(draw.random())
+    aired_second = (start_second + int(draw.random() * 3600)) % MIDNIGHT
     title = f"{SEASONS.at(draw.random())} {1 + int(draw.random() * 6)}"
     languages = DIRECT_RESPONSE_LANGUAGES if worldlink else LANGUAGES
     return {
@@ -377,9 +377,7 @@ def _fields(
         "time_out": _clock_cell(end_second, CLOCK_CELLS.at(draw.random())),
         "length_seconds": _clock_cell(LENGTHS.at(draw.random()), LENGTH_CELLS.at(draw.random())),
         "media": f"{code.text.rpartition(':')[2].title()} {title}",
-        "comments": _clock_cell(start_second + int(draw.random() * 3600) % 86_400, "text")
-        if comment == "aired"
-        else comment,
+        "comments": _clock_cell(aired_second, "text") if comment == "aired" else comment,
         "language_code": languages.at(_moved(language_quantile, language_changes)),
         "format": PROGRAMMES.at(draw.random()),
         "sequence_number": 1 + int(draw.random() ** 3 * 12),

@@ -133,7 +133,7 @@ def make_people(seed: int) -> People:
     for number in range(CUSTOMERS):
         if number < WORLDLINK_CUSTOMERS:
             agency: tuple[str, int | None] | None = (WORLDLINK, worldlink_id)
-        elif (number * 11) % 35 < 24 or has_feature(number, "two agencies"):
+        elif (number * 18) % 35 < 24 or has_feature(number, "two agencies"):
             agency = agencies[(number * 17) % len(agencies)]
         else:
             agency = None

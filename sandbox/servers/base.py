@@ -57,21 +57,21 @@ class Connections(socketserver.ThreadingMixIn):
     request_queue_size = 128
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._threads: dict[socket.socket, threading.Thread] = {}
+        self._serving: dict[socket.socket, threading.Thread] = {}
         super().__init__(*args, **kwargs)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
-        self._threads[request] = thread
+        self._serving[request] = thread
         thread.start()
 
     def shutdown_request(self, request: Any) -> None:
         super().shutdown_request(request)  # type: ignore[misc]  # of the server class this is mixed into
-        self._threads.pop(request, None)
+        self._serving.pop(request, None)
 
     def server_close(self) -> None:
         super().server_close()
-        for request, thread in list(self._threads.items()):
+        for request, thread in list(self._serving.items()):
             with contextlib.suppress(OSError):  # the client was quicker
                 request.shutdown(socket.SHUT_RDWR)
             thread.join(PATIENCE)
@@ -128,11 +128,24 @@ class Loop:
         self._loop.close()
 
     async def _cancel_tasks(self) -> None:
+        await _some_turns()  # let end what is ending: Python 3.11 logs a cancelled connection as an error
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for _ in range(3):  # an aborted transport closes its socket in a later turn of the loop
-            await asyncio.sleep(0)
+        await _some_turns()  # an aborted transport closes its socket in a later one
         await self._loop.shutdown_asyncgens()
         await self._loop.shutdown_default_executor()
+
+
+async def close_listener(listener: asyncio.Server) -> None:
+    """Stop listening, without the traceback and the leak that asyncio makes of a connection accepted just now."""
+    for listening in listener.sockets:
+        asyncio.get_running_loop().remove_reader(listening)
+    await _some_turns()
+    listener.close()
+
+
+async def _some_turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)

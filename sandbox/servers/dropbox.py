@@ -223,7 +223,10 @@ class DropboxServer(HttpServer):
         return session
 
     def _commit(self, incoming: Path, commit: Json, *, detail: str) -> Json:
-        """Give an uploaded file its name, as the mode wants it; ``detail`` is how the call names the cause of a refusal."""
+        """Give an uploaded file its name, as the mode wants it.
+
+        ``detail`` is the field of a refusal in which this call names the cause.
+        """
         target = self._locate(commit["path"])
         mode = commit.get("mode", "add")
         mode = {".tag": mode} if isinstance(mode, str) else mode

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.servers.base import HOST, Loop, Server
+from sandbox.servers.base import HOST, Loop, Server, close_listener
 
 CHUNK = 64 * 1024
 
@@ -28,12 +28,13 @@ class FaultProxy(Server):
         self.upstream_port = upstream_port
         self._loop: Loop | None = None
         self._listener: asyncio.Server | None = None
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._limit: int | None = None
         self._abruptly = False
 
     def start(self) -> None:
         self._loop = Loop()
+        self._flowing = asyncio.Event()
         self._loop.run(self._become())
 
     def stop(self) -> None:
@@ -71,7 +72,6 @@ class FaultProxy(Server):
     async def _become(self, *, flowing: bool = True, limit: int | None = None, abruptly: bool = False) -> None:
         self._limit, self._abruptly = limit, abruptly
         if self._listener is None:
-            self._flowing = asyncio.Event()
             self._listener = await asyncio.start_server(self._serve, HOST, self.port)
             self.port = self._listener.sockets[0].getsockname()[1]
         if flowing:
@@ -82,12 +82,18 @@ class FaultProxy(Server):
     async def _close(self) -> None:
         listener, self._listener = self._listener, None
         if listener:
-            listener.close()
-        for client in self._clients:
+            await close_listener(listener)
+        for client, task in self._connections.items():
             _reset(client)
+            task.cancel()
+        await asyncio.gather(*self._connections.values(), return_exceptions=True)
 
     async def _serve(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
-        self._clients.add(client_out)
+        task = self._connections[client_out] = asyncio.create_task(self._forward(client_in, client_out))
+        await asyncio.wait([task])
+        del self._connections[client_out]
+
+    async def _forward(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         server_out: asyncio.StreamWriter | None = None
         try:
             await self._flowing.wait()
@@ -101,7 +107,6 @@ class FaultProxy(Server):
         except* OSError:  # one side hung up without a word: so does the other
             _reset(client_out)
         finally:
-            self._clients.discard(client_out)
             client_out.close()
             if server_out:
                 server_out.transport.abort()
@@ -182,7 +187,7 @@ def small_disk(path: Path, size: int) -> Iterator[Path | None]:
     Yields ``path``, or None where mounting is not allowed: it takes root, and most containers forbid even that.
     """
     path.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "sandbox", path]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "sandbox", str(path)]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
         yield None
         return

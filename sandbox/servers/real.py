@@ -16,6 +16,7 @@ from sandbox.servers.base import HOST, Server
 from sandbox.servers.child import Child, accepts_connections, free_port
 from sandbox.servers.ssh import make_key, public_key
 
+# A normal user's PATH often lacks the directories of daemons.
 SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
@@ -32,7 +33,7 @@ class Samba(Server):
 
     @staticmethod
     def available() -> bool:
-        return bool(_program("smbd") and _program("pdbedit"))
+        return all(shutil.which(program, path=SBIN) for program in ("smbd", "pdbedit"))
 
     def start(self) -> None:
         self.port = self.port or free_port()
@@ -50,7 +51,7 @@ class Samba(Server):
             check=True,
             capture_output=True,
         )
-        command = [_program("smbd"), "--foreground", "--debug-stdout", "-s", config]
+        command = [_program("smbd"), "--foreground", "--no-process-group", "--debug-stdout", "-s", str(config)]
         self._child = Child(command, log=directory / "log")
         self._child.wait_until(lambda: accepts_connections(self.port))
 
@@ -106,7 +107,7 @@ class OpenSsh(Server):
 
     @staticmethod
     def available() -> bool:
-        return _program("sshd") is not None
+        return shutil.which("sshd", path=SBIN) is not None
 
     @property
     def host_key(self) -> str:
@@ -145,5 +146,5 @@ class OpenSsh(Server):
             self._scratch.cleanup()
 
 
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=SBIN)  # a normal user's PATH often lacks the directories of daemons
+def _program(name: str) -> str:
+    return shutil.which(name, path=SBIN) or name

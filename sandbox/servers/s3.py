@@ -1,15 +1,16 @@
 """S3, in memory."""
 
+import contextlib
+import http.client
 import socket
-import urllib.request
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import boto3
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
+from werkzeug.wrappers import Request, Response
 
 from sandbox.servers.base import HOST, Connections, ThreadedServer
 from sandbox.servers.faults import HttpFaults
@@ -43,9 +44,9 @@ class S3Server(HttpFaults, ThreadedServer):
 
     def reset(self) -> None:
         """Delete all buckets."""
-        request = urllib.request.Request(f"{self.endpoint_url}/moto-api/reset", method="POST")
-        with urllib.request.urlopen(request):
-            pass
+        with contextlib.closing(http.client.HTTPConnection(HOST, self.port)) as connection:
+            connection.request("POST", "/moto-api/reset")
+            connection.getresponse().read()
 
     def _listen(self) -> "_Wsgi":
         # Given an address instead of a socket, werkzeug exits the process when the port is taken.
@@ -60,9 +61,8 @@ class S3Server(HttpFaults, ThreadedServer):
         fault = self.take_fault(environ["PATH_INFO"])
         if fault is None:
             return self._moto(environ, start_response)  # type: ignore[no-any-return]
-        environ["wsgi.input"].read()
-        start_response(f"{fault.status} {HTTPStatus(fault.status).phrase}", list(fault.headers.items()))
-        return [fault.body]
+        Request(environ).get_data()  # a client that is still sending would take the early end for a lost connection
+        return Response(fault.body, fault.status, fault.headers)(environ, start_response)
 
 
 class _Wsgi(Connections, ThreadedWSGIServer):

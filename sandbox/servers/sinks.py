@@ -37,9 +37,9 @@ class NotificationSink(HttpServer):
 
     def _json(self, request: Request) -> Response:
         message = _object(request, text_response('{"error": "request body must be message JSON"}', status=400))
-        if topic := message.get("topic"):
+        if "topic" in message:
             self._record("ntfy", request)
-            return _published(topic)
+            return _published(str(message["topic"]))
         self._record("json", request)
         return json_response({"status": "ok"})
 

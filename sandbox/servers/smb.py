@@ -75,7 +75,7 @@ class SmbServer(ThreadedServer):
         return listener
 
 
-class _Smb(Connections, SMBSERVER):
+class _Smb(Connections, SMBSERVER):  # type: ignore[misc]  # impacket has no types
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.hookSmb2Command(smb2.SMB2_SESSION_SETUP, _log_in)
@@ -227,7 +227,7 @@ class _PreciseOs:
         return getattr(os, name)
 
     def stat(self, path: str) -> tuple[int, ...]:
-        found = os.stat(path)
+        found = Path(path).stat()
         return (*found[:7], _moment(found.st_atime_ns), _moment(found.st_mtime_ns), _moment(found.st_ctime_ns))
 
 

@@ -98,7 +98,7 @@ class _Session(socketserver.StreamRequestHandler):
     def _receive(self) -> None:
         lines = []
         while (line := self.rfile.readline()) not in (b".\r\n", b""):
-            lines.append(line.removeprefix(b"."))
+            lines.append(line.removeprefix(b".").replace(b"\r\n", b"\n"))
         if not line:
             return  # the client went away in the middle: no mail
         message = message_from_bytes(b"".join(lines), policy=policy.default)

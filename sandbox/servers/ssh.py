@@ -1,17 +1,18 @@
 """SSH: SFTP below one directory, and port forwarding."""
 
+import os
 from pathlib import Path
 
 import asyncssh
 
-from sandbox.servers.base import HOST, Loop, Server
+from sandbox.servers.base import HOST, Loop, Server, close_listener
 
 
 class SshServer(Server):
     """SFTP into ``root`` (the client sees it as ``/``) and forwarding of TCP ports, for one user.
 
     The user comes in with the key ``client_key`` or, if one is given, with the password. Both key pairs are ed25519,
-    made in the directory ``keys`` and kept there, so that a restarted server is known to its clients. There is no shell.
+    made in the directory ``keys`` and kept there, so that a restarted server is known to its clients. No shell.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class SshServer(Server):
             server_factory=lambda: _Login(self._connections, self.user, self.password),
             server_host_keys=[str(self._host_key_file)],
             authorized_client_keys=asyncssh.import_authorized_keys(public_key(self.client_key)),
-            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(self.root)),
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=os.fsencode(self.root)),
         )
         self.port = self._acceptor.get_port()
 
     async def _hang_up(self) -> None:
-        self._acceptor.close()
+        await close_listener(self._acceptor)
         connections = list(self._connections)
         for connection in connections:
             connection.abort()

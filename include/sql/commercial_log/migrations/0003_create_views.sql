@@ -149,9 +149,9 @@ LEFT JOIN programming_schedules AS first ON first.schedule_id = log.schedule_id_
 LEFT JOIN programming_schedules AS second ON second.schedule_id = log.schedule_id_2
 ORDER BY log.detected_date DESC, log.collision_id DESC;
 
--- Grain: one row per broadcast month and report category. Every spot that carries money or is a bonus falls into exactly
--- one category, the first that fits, so the categories of a month add up to the month. Campaign types come from the
--- optional programme-grid classification; without it those spots are `Other`.
+-- Grain: one row per broadcast month and report category. Every spot that carries money or is a bonus falls into
+-- exactly one category, the first that fits, so the categories of a month add up to the month. Campaign types come
+-- from the optional programme-grid classification; without it those spots are `Other`.
 CREATE VIEW IF NOT EXISTS v_revenue_by_category AS
 WITH base AS (
     SELECT
@@ -176,6 +176,18 @@ WITH base AS (
         AND (s.gross_rate IS NOT NULL OR s.station_net IS NOT NULL OR s.spot_type = 'BNS')
 ),
 
+totals AS (
+    SELECT
+        broadcast_month,
+        precedence,
+        count(*) AS spots,
+        count(*) FILTER (WHERE spot_type IS NOT 'BNS') AS paid_spots,
+        total(gross_rate) AS gross_sum,
+        total(station_net) AS net_sum
+    FROM base
+    GROUP BY broadcast_month, precedence
+),
+
 categories (precedence, category) AS (
     VALUES
         (1, 'Direct Response'),
@@ -189,16 +201,15 @@ categories (precedence, category) AS (
 )
 
 SELECT
-    base.broadcast_month,
+    totals.broadcast_month,
     categories.category,
-    count(*) AS spots,
-    count(*) FILTER (WHERE base.spot_type IS NOT 'BNS') AS paid_spots,
-    total(base.gross_rate) AS gross_sum,
-    total(base.station_net) AS net_sum
-FROM base
-INNER JOIN categories ON categories.precedence = base.precedence
-GROUP BY base.broadcast_month, base.precedence
+    totals.spots,
+    totals.paid_spots,
+    totals.gross_sum,
+    totals.net_sum
+FROM totals
+INNER JOIN categories ON categories.precedence = totals.precedence
 ORDER BY
-    substr(base.broadcast_month, 5),
-    instr('JanFebMarAprMayJunJulAugSepOctNovDec', substr(base.broadcast_month, 1, 3)),
-    base.precedence;
+    substr(totals.broadcast_month, 5),
+    instr('JanFebMarAprMayJunJulAugSepOctNovDec', substr(totals.broadcast_month, 1, 3)),
+    totals.precedence;

@@ -1,0 +1,59 @@
+"""Load a recap workbook of past months and close them in the name of whoever is responsible.
+
+**Reads** a local workbook (sheet `Data`, `Commercials`, `Commercial Lines` or `Sheet1`, in that order).
+
+**Writes** the spots of all its months, closed or not, which are closed afterwards. With `skip_closed` closed months are
+left alone, as in the nightly update.
+
+**Re-run** Safe: the same workbook changes nothing.
+
+**If it fails** nothing was changed. The message names file, sheet, row and column, or the month that does not belong.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task
+from dagkit import connections, partitions, policies
+
+
+@dag(
+    schedule=None,
+    params={
+        "data_file": Param(type="string", minLength=1, title="Workbook", description="Full path on the worker."),
+        "closed_by": Param(type="string", minLength=1, title="Closed by"),
+        "year": Param(None, type=["null", "integer"], minimum=2000, title="Year all months must belong to"),
+        "skip_closed": Param(False, type="boolean", title="Leave closed months alone"),
+        "dry_run": Param(False, type="boolean", title="Dry run: report everything, write nothing"),
+    },
+    **policies.dag_settings("commercial_log", __doc__, kind="manual", timeout=timedelta(hours=1)),
+)
+def commercial_log_historical_import() -> None:
+    @task(pool=policies.COMMERCIAL_LOG_DB)
+    def load_bookings(params: dict) -> dict:
+        """Replace all months of the workbook and close them."""
+        from contextlib import closing
+        from datetime import UTC, datetime
+        from pathlib import Path
+
+        from include.commercial_log.config import ZONE, DataRoot, Settings
+        from include.commercial_log.database import open_database
+        from include.commercial_log.load import load_bookings
+
+        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
+            return load_bookings(
+                db,
+                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+                day=partitions.today(ZONE),
+                now=datetime.now(UTC),
+                settings=Settings.from_mapping(connections.settings("commercial_log")),
+                mode="WEEKLY_UPDATE" if params["skip_closed"] else "HISTORICAL",
+                data_file=Path(params["data_file"]),
+                closed_by=params["closed_by"],
+                expected_year=params["year"],
+                dry_run=params["dry_run"],
+            ).as_dict()
+
+    load_bookings()
+
+
+commercial_log_historical_import()

@@ -1,0 +1,50 @@
+"""Put a backup in the place of the booked-business database.
+
+**Reads** a snapshot from the store of connection `commercial_log_backup`, the newest unless one is named.
+
+**Writes** the database file, replaced atomically after the snapshot was verified; the replaced one is kept beside it.
+
+**Re-run** Safe: the same snapshot gives the same database.
+
+**If it fails** the database is as it was. While another run writes it waits or refuses; a snapshot that does not verify is
+never used: name an older one.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task
+from dagkit import connections, partitions, policies
+
+
+@dag(
+    schedule=None,
+    params={
+        "name": Param(None, type=["null", "string"], title="Backup", description="Empty: the newest."),
+        "confirm": Param(False, type="boolean", const=True, title="Yes, replace the database"),
+    },
+    **policies.dag_settings("commercial_log", __doc__, kind="manual", timeout=timedelta(hours=2)),
+)
+def commercial_log_restore() -> None:
+    @task(pool=policies.COMMERCIAL_LOG_DB)
+    def restore_database(params: dict) -> dict:
+        """Download, verify, replace."""
+        from datetime import datetime
+
+        from include.commercial_log.backup import restore_database
+
+        from include.commercial_log.config import ZONE, DataRoot
+
+        with connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP) as store:
+            return restore_database(
+                connections.path_of(connections.COMMERCIAL_LOG_DB),
+                store,
+                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+                name=params["name"],
+                now=datetime.now(ZONE),
+                day=partitions.today(ZONE),
+            ).as_dict()
+
+    restore_database()
+
+
+commercial_log_restore()

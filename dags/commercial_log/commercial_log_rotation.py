@@ -1,0 +1,44 @@
+"""Keep seven days of dated workbooks as files and twelve months as ZIP archives.
+
+**Reads** `raw/daily/`.
+
+**Writes** `raw/archive/commercial-logs-YYYY-MM.zip`; removes workbooks only after their archived copy was verified, and
+archives older than twelve months.
+
+**Re-run** Safe, changes nothing the second time.
+
+**If it fails** no workbook is lost: originals go only after verification. A damaged archive is named in the message; move
+it aside (or restore it) and clear the task.
+"""
+
+from airflow.sdk import dag, task
+from dagkit import assets, connections, notifications, partitions, policies
+from dagkit.timetables import DailyPartitionTimetable
+
+
+@dag(
+    schedule=DailyPartitionTimetable("30 2 * * 0", timezone="America/Los_Angeles"),
+    params={"date": partitions.date_param()},
+    **policies.dag_settings("commercial_log", __doc__, kind="maintain"),
+)
+def commercial_log_rotation() -> None:
+    @task(outlets=[assets.COMMERCIAL_LOG_ARCHIVES], pool=policies.COMMERCIAL_LOG_FILES)
+    def rotate_files() -> dict:
+        """Archive what is older than seven days, verify, then remove."""
+        from include.commercial_log.config import ZONE, DataRoot, Settings
+        from include.commercial_log.rotation import rotate_files
+
+        day = partitions.business_day(ZONE)
+        result = rotate_files(
+            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+            day=day,
+            today=partitions.today(ZONE),
+            settings=Settings.from_mapping(connections.settings("commercial_log")),
+        )
+        notifications.tell_warnings(result.warnings)
+        return partitions.publish(assets.COMMERCIAL_LOG_ARCHIVES, day, result.as_dict())
+
+    rotate_files()
+
+
+commercial_log_rotation()

@@ -1,0 +1,83 @@
+"""Replace the open months of the booked-business database with tonight's commercial log.
+
+**Reads** the newest dated workbook up to the run's day in `raw/daily/`, reference tables of the database.
+
+**Writes** markets, spots, categories, language assignments and the batch audit, in one transaction: readers see all of
+yesterday or all of today. Closed months are never touched.
+
+**Re-run** Safe. The same file changes nothing and adds one batch with nothing inserted or removed. A file older than the
+one already loaded is refused unless `force_stale` is set.
+
+**If it fails** the database is as it was. The message names file, sheet, Excel row and column; every rejected row is in
+`import_rejects`. Correct the workbook, run the import again, or raise `max_rejects` on purpose; then clear the task.
+"""
+
+from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
+from dagkit import assets, connections, notifications, partitions, policies
+
+
+@dag(
+    schedule=PartitionedAssetTimetable(assets=assets.COMMERCIAL_LOG_WORKBOOK),
+    params={
+        "date": partitions.date_param(),
+        "data_file": Param(None, type=["null", "string"], title="Load this dated workbook", description="Full path."),
+        "max_rejects": Param(None, type=["null", "integer"], minimum=0, title="Rejected rows to accept"),
+        "force_stale": Param(False, type="boolean", title="Load an older day over a newer one"),
+        "dry_run": Param(False, type="boolean", title="Dry run: report everything, write nothing"),
+    },
+    **policies.dag_settings("commercial_log", __doc__, kind="transform"),
+)
+def commercial_log_update() -> None:
+    @task(outlets=[assets.COMMERCIAL_LOG_SPOTS], pool=policies.COMMERCIAL_LOG_DB)
+    def load_bookings(params: dict) -> dict:
+        """Markets, month replacement, categories and languages in one transaction."""
+        from contextlib import closing
+        from dataclasses import replace
+        from datetime import UTC, datetime
+        from pathlib import Path
+
+        from include.commercial_log.config import ZONE, DataRoot, Settings
+        from include.commercial_log.database import open_database
+        from include.commercial_log.load import load_bookings
+
+        day = partitions.business_day(ZONE)
+        settings = Settings.from_mapping(connections.settings("commercial_log"))
+        if params["max_rejects"] is not None:
+            settings = replace(settings, max_rejects=params["max_rejects"])
+        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
+            result = load_bookings(
+                db,
+                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+                day=day,
+                now=datetime.now(UTC),
+                settings=settings,
+                data_file=Path(params["data_file"]) if params["data_file"] else None,
+                force_stale=params["force_stale"],
+                dry_run=params["dry_run"],
+            )
+        notifications.tell_warnings(result.warnings)
+        if settings.notify_on_success:
+            notifications.tell_success(f"{result.written:,} spots from {result.facts['file']}")
+        return partitions.publish(assets.COMMERCIAL_LOG_SPOTS, day, result.as_dict())
+
+    @task(pool=policies.COMMERCIAL_LOG_DB)
+    def classify_grid(loaded: dict) -> dict:
+        """Place the loaded months' spots in the programme grid; only where the setting grid_classification is on."""
+        from contextlib import closing
+        from datetime import UTC, datetime
+
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.commercial_log.config import Settings
+        from include.commercial_log.database import open_database
+        from include.commercial_log.grid import classify_grid
+
+        if not Settings.from_mapping(connections.settings("commercial_log")).grid_classification:
+            raise AirflowSkipException("The setting grid_classification is off.")
+        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
+            return classify_grid(db, months=list(loaded["facts"]["months"]), now=datetime.now(UTC)).as_dict()
+
+    classify_grid(load_bookings())
+
+
+commercial_log_update()

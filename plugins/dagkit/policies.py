@@ -1,0 +1,50 @@
+"""How every task of the estate is run: retries by kind of error, time limits, queues, pools."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from dagkit.notifications import keep_cause, tell_failure
+from include.errors import PermanentError, SourceUnavailable, TransientError
+
+# One-writer stores and scarce sources; sizes are in pools.json, which ``airflow pools import`` applies.
+COMMERCIAL_LOG_FILES = "commercial_log_files"
+COMMERCIAL_LOG_DB = "commercial_log_db"
+COMMERCIAL_LOG_READERS = "commercial_log_readers"
+
+RETRY_BY_ERROR = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(PermanentError, RetryAction.FAIL, reason="trying again cannot help"),
+        RetryRule(SourceUnavailable, retry_delay=timedelta(minutes=5), reason="the source may be back in five minutes"),
+        RetryRule(TransientError, retry_delay=timedelta(seconds=60), reason="it may be over in a minute"),
+        RetryRule(Exception, RetryAction.FAIL, reason="an error nobody foresaw: a person should look"),
+    ]
+)
+
+
+def dag_settings(
+    system: str, doc: str | None, *, kind: str, timeout: timedelta = timedelta(minutes=30)
+) -> dict[str, Any]:
+    """What every DAG of a system has in common: ``@dag(schedule=..., **dag_settings(...))``.
+
+    ``kind`` is the second tag: ingest, transform, publish, maintain, monitor or manual. ``timeout`` is each task's time
+    limit. The error decides about retries (``include.errors``); retries without an error to judge, when the process was
+    killed, follow after ten seconds. One run at a time: two would touch the same store.
+    """
+    return {
+        "doc_md": doc,
+        "tags": [system, kind],
+        "catchup": False,
+        "max_active_runs": 1,
+        "on_failure_callback": tell_failure,
+        "default_args": {
+            "owner": system,
+            "queue": system,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=10),
+            "retry_policy": RETRY_BY_ERROR,
+            "execution_timeout": timeout,
+            "on_failure_callback": keep_cause,
+        },
+    }
