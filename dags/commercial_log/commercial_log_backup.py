@@ -7,8 +7,8 @@ folder); after the upload was verified, removes all but the newest seven.
 
 **Re-run** Safe, makes another snapshot. A second start while one runs is skipped.
 
-**If it fails** all earlier backups are still there: nothing is pruned before a verified upload. Refused credentials: renew
-them in the connection. Hash mismatch: clear the task; if it stays, check disk and network.
+**If it fails** all earlier backups are still there: nothing is pruned before a verified upload. Refused credentials:
+renew them in the connection. Hash mismatch: clear the task; if it stays, check disk and network.
 """
 
 from datetime import timedelta
@@ -46,8 +46,8 @@ def commercial_log_backup() -> None:
         from datetime import datetime
 
         from airflow.sdk.exceptions import AirflowSkipException
-        from include.commercial_log.backup import back_up_database
 
+        from include.commercial_log.backup import back_up_database
         from include.commercial_log.config import ZONE, DataRoot, Settings
         from include.errors import AlreadyRunning
 

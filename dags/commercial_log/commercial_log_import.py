@@ -5,8 +5,8 @@
 **Writes** `raw/daily/Commercial Log YYMMDD.xlsx`, every cell exact, all at once; publishes its day, which starts
 `commercial_log_update`.
 
-**Re-run** Safe. The same content leaves the file as it is, newer content of the same day replaces it. A day that is over
-keeps its file: the share only holds the present. Its update runs again.
+**Re-run** Safe. The same content leaves the file as it is, newer content of the same day replaces it. A day that is
+over keeps its file: the share only holds the present. Its update runs again.
 
 **If it fails** nothing was written and yesterday's file is still there. Unreachable share: retried twice, five minutes
 apart, then check VPN and server. Workbook refused (sheet, header, rows): the message says what traffic has to restore;

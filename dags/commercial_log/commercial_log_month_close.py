@@ -6,8 +6,8 @@
 
 **Re-run** Safe: a month that is closed already is reported and left alone. There is no reopening.
 
-**If it fails** the message lists each month with the reason (no spots, not a month like `Sep-25`); the others are closed.
-Correct the list and trigger again.
+**If it fails** the message lists each month with the reason (no spots, not a month like `Sep-25`); the others are
+closed. Correct the list and trigger again.
 """
 
 from airflow.sdk import Param, dag, task

@@ -6,8 +6,8 @@
 
 **Re-run** Safe: the same snapshot gives the same database.
 
-**If it fails** the database is as it was. While another run writes it waits or refuses; a snapshot that does not verify is
-never used: name an older one.
+**If it fails** the database is as it was. While another run writes it waits or refuses; a snapshot that does not verify
+is never used: name an older one.
 """
 
 from datetime import timedelta
@@ -31,7 +31,6 @@ def commercial_log_restore() -> None:
         from datetime import datetime
 
         from include.commercial_log.backup import restore_database
-
         from include.commercial_log.config import ZONE, DataRoot
 
         with connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP) as store:

@@ -7,8 +7,8 @@ archives older than twelve months.
 
 **Re-run** Safe, changes nothing the second time.
 
-**If it fails** no workbook is lost: originals go only after verification. A damaged archive is named in the message; move
-it aside (or restore it) and clear the task.
+**If it fails** no workbook is lost: originals go only after verification. A damaged archive is named in the message;
+move it aside (or restore it) and clear the task.
 """
 
 from airflow.sdk import dag, task

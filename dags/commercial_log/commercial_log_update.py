@@ -5,8 +5,8 @@
 **Writes** markets, spots, categories, language assignments and the batch audit, in one transaction: readers see all of
 yesterday or all of today. Closed months are never touched.
 
-**Re-run** Safe. The same file changes nothing and adds one batch with nothing inserted or removed. A file older than the
-one already loaded is refused unless `force_stale` is set.
+**Re-run** Safe. The same file changes nothing and adds one batch with nothing inserted or removed. A file older than
+the one already loaded is refused unless `force_stale` is set.
 
 **If it fails** the database is as it was. The message names file, sheet, Excel row and column; every rejected row is in
 `import_rejects`. Correct the workbook, run the import again, or raise `max_rejects` on purpose; then clear the task.

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from include.commercial_log import workbook
 from include.commercial_log.cells import month_start
 from include.commercial_log.choice import Mode
 from include.commercial_log.database import timestamp, transaction
-from include.commercial_log.transform import ParsedSheet
+from include.commercial_log.transform import ParsedSheet, Remark
 from include.common.files import sha256_of
 from include.common.sql import read_sql
 
@@ -86,11 +86,7 @@ def complete_batch(
     )
 
 
-def keep_remarks(db: sqlite3.Connection, batch_id: str, parsed: ParsedSheet, *, now: datetime) -> None:
-    """Keep rejects and warnings in a transaction of their own: they outlive a rollback of the load."""
+def keep_remarks(db: sqlite3.Connection, batch_id: str, file: str, remarks: Iterable[Remark], *, now: datetime) -> None:
+    """Keep rejects and warnings; runs in the caller's transaction."""
     created = timestamp(now)
-    with transaction(db):
-        db.executemany(
-            read_sql(SYSTEM, "insert_rejects"),
-            ((batch_id, parsed.file, *remark, created) for remark in parsed.remarks),
-        )
+    db.executemany(read_sql(SYSTEM, "insert_rejects"), ((batch_id, file, *remark, created) for remark in remarks))

@@ -3,6 +3,7 @@
 import sqlite3
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -13,7 +14,7 @@ from include.commercial_log import workbook
 from include.commercial_log.config import DataRoot, Settings
 from include.commercial_log.rotation import archive_of
 from include.common.journal import RunLog
-from include.errors import RequestRefused, SourceMissing, StaleInput
+from include.errors import CheckFailed, RequestRefused, SourceMissing, StaleInput
 
 Mode = Literal["WEEKLY_UPDATE", "HISTORICAL", "MANUAL"]
 
@@ -85,9 +86,15 @@ def _file_of_day(data: DataRoot, day: date, folder: Path) -> Path:
         return path
     archive = archive_of(data, day)
     if archive.is_file():
-        with zipfile.ZipFile(archive) as members:
-            if path.name in members.namelist():
-                return Path(members.extract(path.name, folder))
+        try:
+            with zipfile.ZipFile(archive) as members:
+                if path.name in members.namelist():
+                    return Path(members.extract(path.name, folder))
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise CheckFailed(
+                f"commercial_log: {path.name} cannot be taken from {archive}: {error}.",
+                next_step="Restore the archive from a backup of the data folder.",
+            ) from error
     raise SourceMissing(
         f"commercial_log: {path.name} is neither in {data.daily} nor in {archive.name}.",
         next_step="Choose a day that is kept: the status report lists the oldest one.",

@@ -78,7 +78,7 @@ class Settings:
                     f"commercial_log has no setting '{name}'.",
                     next_step=f"Use one of: {', '.join(sorted(known))}.",
                 )
-            chosen[name] = tuple(value) if name == "sheets" else value
+            chosen[name] = tuple(value) if name == "sheets" and isinstance(value, list) else value
             default = known[name].default
             wanted = int if name == "max_rejects" else type(default)
             if not (value is None and default is None) and type(chosen[name]) is not wanted:
@@ -86,4 +86,10 @@ class Settings:
                     f"commercial_log setting '{name}' is {value!r}, not {wanted.__name__}.",
                     next_step="Correct the value in the Airflow variable commercial_log_settings.",
                 )
+        policy = chosen.get("previous_month_policy", "replace")
+        if policy not in ("replace", "skip"):
+            raise ContractViolation(
+                f"commercial_log setting 'previous_month_policy' is {policy!r}, neither 'replace' nor 'skip'.",
+                next_step="Correct the value in the Airflow variable commercial_log_settings.",
+            )
         return cls(**chosen)

@@ -124,6 +124,13 @@ def _copy_sheet(source: Path, copy: Path, fetched: FetchedFile, settings: Settin
             "as empty."
         )
     sheet = workbook.read_sheet(copy, name=fetched.source)
+    for other in sheets[1:]:
+        if workbook.read_sheet(source, (other,), name=fetched.source).header.positions != sheet.header.positions:
+            raise ContractViolation(
+                f"{fetched.source}: the columns of sheet '{other}' stand in another order than those of "
+                f"'{contract.SHEET}', so its rows cannot follow.",
+                next_step="Ask traffic to arrange the columns alike, or take the sheet out of the setting 'sheets'.",
+            )
     if sheet.header.unknown:
         run.warn(f"{fetched.source}: columns outside the contract are ignored: {', '.join(sheet.header.unknown)}.")
     return _Copy(extracted, sheet.data_rows, len(sheet.header.positions))

@@ -18,8 +18,8 @@ from include.commercial_log.database import timestamp, transaction
 from include.commercial_log.languages import assign_languages
 from include.commercial_log.markets import MarketSetup, resolve_markets
 from include.commercial_log.months import close_in_transaction, closed_months, month_states
-from include.commercial_log.names import NameBook, Parties
-from include.commercial_log.transform import Booking, ParsedSheet, parse_rows
+from include.commercial_log.names import NameBook, Parties, agency_name
+from include.commercial_log.transform import Booking, ParsedSheet, parse_rows, without_market
 from include.commercial_log.workbook import SheetRows
 from include.common import locks
 from include.common.journal import RunLog, record_run
@@ -141,7 +141,9 @@ class _Load:
         with self.run.phase("parse and validate", percent=50):
             parsed = parse_rows(sheet, closed=self._closed_months())
         if self.batch_id:
-            keep_remarks(self.db, self.batch_id, parsed, now=self.now)
+            # In a transaction of their own they outlive a rollback of the load.
+            with transaction(self.db):
+                keep_remarks(self.db, self.batch_id, parsed.file, parsed.remarks, now=self.now)
         self._refuse_bad_sheet(parsed)
         return parsed
 
@@ -188,12 +190,13 @@ class _Load:
         if closed & set(parsed.months):
             # Someone closed a month while we read: closed wins.
             parsed = parse_rows(sheet, closed=closed)
+            self._refuse_bad_sheet(parsed)
         skipped = self._skipped_month()
         bookings = [each for each in parsed.bookings if each.values[MONTH] != skipped]
         processed = sorted({str(each.values[MONTH]) for each in bookings}, key=month_start)
         with self.run.phase("replace the open months", percent=75):
             before = self._totals(processed)
-            markets = self._resolve_markets(bookings)
+            markets = self._resolve_markets(bookings, parsed)
             resolve = NameBook(self.db).resolve
             replaced = self._replace_spots(processed, bookings, markets, resolve)
             self._resolve_again(processed, markets, resolve)
@@ -203,7 +206,8 @@ class _Load:
         self._check_totals(bookings, after, parsed)
         if self.mode == "HISTORICAL":
             self._close(processed)
-        preserved = [month for month, closed in month_states(self.db).items() if not closed and month not in processed]
+        untouched = [month for month, closed in month_states(self.db).items() if not closed and month not in processed]
+        preserved = [month for month in untouched if month != skipped]
         if preserved and self.mode == "WEEKLY_UPDATE":
             self.run.warn(f"Preserved, as {parsed.file} has no rows for them: {', '.join(preserved)}.")
         records = {
@@ -220,7 +224,10 @@ class _Load:
             )
         self.run.facts |= {"rows": len(bookings), "inserted": replaced.inserted, "removed": replaced.removed}
         self.run.facts |= {"unchanged": replaced.unchanged, "rejected": parsed.rejected, "trade": parsed.trade}
-        unknown = {code for each in bookings if resolve(code := str(each.values[BILL_CODE])).customer_id is None}
+        codes = {str(each.values[BILL_CODE]) for each in bookings}
+        agencies = {name for code in codes if (name := agency_name(code)) and resolve(code).agency_id is None}
+        if agencies:
+            self.run.say(f"agencies not known: {', '.join(sorted(agencies))}")
         return StepResult(
             where=str(self.db.execute("PRAGMA database_list").fetchone()[2]),
             read=parsed.read,
@@ -246,7 +253,8 @@ class _Load:
                 "remarks": dict(Counter(remark.reason for remark in parsed.remarks)),
                 "new_markets": markets.created,
                 "unresolved_markets": markets.unresolved,
-                "unresolved_bill_codes": len(unknown),
+                "unresolved_bill_codes": sum(resolve(code).customer_id is None for code in codes),
+                "unresolved_agencies": len(agencies),
                 **counters,
                 "seconds": dict(self.run.durations),
             },
@@ -257,13 +265,17 @@ class _Load:
             return None
         return month_label(self.day.replace(day=1) - timedelta(days=1))
 
-    def _resolve_markets(self, bookings: Sequence[Booking]) -> MarketSetup:
+    def _resolve_markets(self, bookings: Sequence[Booking], parsed: ParsedSheet) -> MarketSetup:
         aired = ((str(each.values[MARKET]), str(each.values[AIR_DATE])) for each in bookings if each.values[MARKET])
         markets = resolve_markets(self.db, aired, create=self.settings.auto_setup)
         for code in markets.created:
             self.run.say(f"market {code} is new and was created")
         if markets.unresolved:
             self.run.say(f"markets not known and not created: {', '.join(map(repr, markets.unresolved))}")
+        unknown = [without_market(each) for each in bookings if each.values[MARKET] in markets.unresolved]
+        parsed.remarks.extend(unknown)
+        if self.batch_id:
+            keep_remarks(self.db, self.batch_id, parsed.file, unknown, now=self.now)
         return markets
 
     def _totals(self, processed: Sequence[str]) -> dict[str, tuple[int, float]]:
@@ -315,15 +327,12 @@ class _Load:
     def _resolve_again(self, processed: Sequence[str], markets: MarketSetup, resolve: Callable[[str], Parties]) -> None:
         """Kept rows whose customer, agency or market nobody knew then may be known by now."""
         binds = {"months": json.dumps(list(processed))}
-        unresolved = self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds).fetchall()
-        for bill_code, market, *lacks in unresolved:
-            found = (*resolve(bill_code), markets.ids.get(market))
-            if any(lack and each is not None for lack, each in zip(lacks, found, strict=True)):
-                ids = dict(zip(("customer_id", "agency_id", "market_id"), found, strict=True))
-                self.db.execute(
-                    read_sql(SYSTEM, "update_unresolved_names"),
-                    {**binds, "bill_code": bill_code, "market_name": market, **ids},
-                )
+        found: list[tuple[int | None, ...]] = []
+        for spot_id, bill_code, market, *known in self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds):
+            ids = (*resolve(bill_code), markets.ids.get(market))
+            if any(old is None and new is not None for old, new in zip(known, ids, strict=True)):
+                found.append((*ids, spot_id))
+        self.db.executemany(read_sql(SYSTEM, "update_unresolved_names"), found)
 
     def _check_totals(
         self, bookings: Sequence[Booking], after: dict[str, tuple[int, float]], parsed: ParsedSheet

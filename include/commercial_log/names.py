@@ -35,11 +35,15 @@ class NameBook:
 
     def _resolve(self, bill_code: str) -> Parties:
         """Customer and agency of a bill code, each None if nobody of that name is known."""
-        first, colon, _ = bill_code.partition(":")
-        direct = first.strip().casefold() == "direct"
-        agency = self._agencies.get(_key(first)) if colon and not direct else None
+        agency = self._agencies.get(_key(agency_name(bill_code) or ""))
         customer = next((self._customers[key] for key in _candidates(bill_code) if key in self._customers), None)
         return Parties(customer, agency)
+
+
+def agency_name(bill_code: str) -> str | None:
+    """The agency a bill code names: the text before its first colon, unless that is ``Direct``."""
+    first, colon, _ = bill_code.partition(":")
+    return first.strip() if colon and _key(first) != "direct" else None
 
 
 def _candidates(bill_code: str) -> list[str]:

@@ -100,6 +100,15 @@ def parse_rows(sheet: SheetRows, *, closed: Collection[str]) -> ParsedSheet:
     return parsed
 
 
+def without_market(booking: Booking) -> Remark:
+    """The warning about a booking whose market is neither known nor created (R30)."""
+    text, bill_code, gross = str(booking.market_name), str(booking.bill_code), booking.gross_rate
+    amount = gross if isinstance(gross, float) else None
+    return Remark(
+        "warning", booking.sheet, booking.row, "UNKNOWN_MARKET", "Market", text[:_RAW_LENGTH], bill_code, amount
+    )
+
+
 class _Place(NamedTuple):
     sheet: str
     row: int

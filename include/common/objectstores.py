@@ -83,7 +83,7 @@ class FolderStore:
             with temporary_beside(target) as temporary:
                 shutil.copyfile(source, temporary)
                 _forget_cached(temporary)
-                _compare(sha256_of(temporary), sent, f"{self.where}: {name}")
+                _compare(sha256_of(temporary), sent, f"{self.where}/{name}")
                 with atomic_write(self._note(name)) as note:
                     note.write_text(f"{sent}  {name}\n", encoding="utf-8")
                 publish(temporary, target)
@@ -105,7 +105,7 @@ class FolderStore:
             except (FileNotFoundError, IndexError):
                 raise _without_hash(self.where, name, f"sha256sum '{name}' > '{name}.sha256'") from None
             shutil.copyfile(self.folder / name, temporary)
-            _compare(sha256_of(temporary), sent, f"{self.where}: {name}")
+            _compare(sha256_of(temporary), sent, f"{self.where}/{name}")
 
     def delete(self, name: str) -> None:
         with self._reached():
@@ -152,7 +152,7 @@ class S3Store:
 
     @property
     def where(self) -> str:
-        return f"s3://{self.bucket}/{self._key('')}"
+        return f"s3://{self.bucket}/{self._key('')}".rstrip("/")
 
     def put(self, source: Path, name: str) -> None:
         from boto3.s3.transfer import TransferConfig
@@ -169,7 +169,7 @@ class S3Store:
             arrived = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         # S3 appends the number of parts, other servers do not.
         found = arrived.get("ChecksumSHA256", "no hash").partition("-")[0]
-        _compare(found, self._checksum(source), f"{self.where}: {name}", remove=lambda: self.delete(name))
+        _compare(found, self._checksum(source), f"{self.where}/{name}", remove=lambda: self.delete(name))
 
     def names(self) -> list[str]:
         folder = self._key("")
@@ -189,7 +189,7 @@ class S3Store:
                     self.where, name, f"aws s3 cp --metadata sha256=HASH --metadata-directive REPLACE {name} {name}"
                 )
             self.client.download_file(self.bucket, key, str(temporary))
-            _compare(sha256_of(temporary), metadata["sha256"], f"{self.where}: {name}")
+            _compare(sha256_of(temporary), metadata["sha256"], f"{self.where}/{name}")
 
     def delete(self, name: str) -> None:
         with _s3_errors(f"{self.where}: deleting {name}"):
@@ -239,7 +239,7 @@ class DropboxStore:
 
     @property
     def where(self) -> str:
-        return f"Dropbox:{self._folder}/"
+        return f"Dropbox:{self._folder}"
 
     def put(self, source: Path, name: str) -> None:
         what = f"storing {name}"
@@ -254,7 +254,7 @@ class DropboxStore:
             raise self._broke_off(what, arrived)
         sent = _hash_of_hashes(source, DROPBOX_BLOCK).hex()
         found = arrived.json()["content_hash"]
-        _compare(found, sent, f"{self.where}: {name}", remove=lambda: self.delete(name))
+        _compare(found, sent, f"{self.where}/{name}", remove=lambda: self.delete(name))
 
     def names(self) -> list[str]:
         page = self._rpc("list_folder", {"path": self._folder}, "listing")
@@ -290,7 +290,7 @@ class DropboxStore:
             if answer.status_code == 409:
                 raise self._refusal(answer, f"fetching {name}")
             sent = json.loads(answer.headers["Dropbox-API-Result"])["content_hash"]
-            _compare(_hash_of_hashes(temporary, DROPBOX_BLOCK).hex(), sent, f"{self.where}: {name}")
+            _compare(_hash_of_hashes(temporary, DROPBOX_BLOCK).hex(), sent, f"{self.where}/{name}")
 
     def delete(self, name: str) -> None:
         answer = self._rpc("delete_v2", {"path": self._path(name)}, f"deleting {name}")

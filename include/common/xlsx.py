@@ -5,6 +5,7 @@ into clock times). Moving the compressed parts can, and costs a hundredth.
 """
 
 import copy
+import errno
 import posixpath
 import re
 import zipfile
@@ -23,6 +24,18 @@ OLE = b"\xd0\xcf\x11\xe0"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 # Parts a sheet's cells refer to; calculation chains, links, pivots and other sheets stay behind.
 CELL_PARTS = ("/styles", "/sharedStrings", "/theme", "/sheetMetadata")
+# What reading a damaged package or one of something else than a workbook raises.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    ElementTree.ParseError,
+    EOFError,
+    LookupError,
+    StopIteration,
+    ValueError,
+    RuntimeError,
+)
 
 _FORMULA = rb"<%(p)sf\b(?:[^>]*/>|[^>]*>[^<]*</%(p)sf>)"
 
@@ -52,7 +65,12 @@ def extract_sheets(source: Path, target: Path, sheets: Sequence[str], *, name: s
             return _extract(package, target, sheets, name)
     except PipelineError:
         raise
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, ElementTree.ParseError, EOFError, ValueError) as error:
+    except DAMAGE as error:
+        raise _unreadable(source, name, error, being_saved=True) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # The package says that its parts lie outside of it.
         raise _unreadable(source, name, error, being_saved=True) from error
 
 
@@ -74,7 +92,7 @@ def sheet_rows(path: Path, candidates: Sequence[str], *, name: str) -> tuple[str
             rows = workbook.get_sheet_by_name(found).to_python(skip_empty_area=False)
         with zipfile.ZipFile(path) as package:
             _show_error_cells(rows, package.read(_Package(package).sheet_part(found)))
-    except (CalamineError, zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (CalamineError, *DAMAGE) as error:
         raise _unreadable(path, name, error) from error
     return found, rows
 
@@ -144,9 +162,9 @@ def _extract(package: zipfile.ZipFile, target: Path, sheets: Sequence[str], name
         xml = _append_sheets(xml, sheets[0], others)
     prefix = _prefix(xml)
     formulas = _formulas(xml, prefix)
+    without_value = _count_without_value(xml, prefix) if formulas else 0
     if len(sheets) > 1 or not all(map(_is_self_contained, formulas)):
         xml = re.sub(_FORMULA % {b"p": prefix}, b"", xml)
-    without_value = sum(formula.endswith(b"</" + prefix + b"c>") for formula in formulas)
     if source.relations(part):
         # What follows the cells (drawings, printer settings, tables) points to parts that stay behind.
         end = b"</" + prefix + b"sheetData>"
@@ -162,16 +180,18 @@ def _extract(package: zipfile.ZipFile, target: Path, sheets: Sequence[str], name
             _copy_member(package, part, result)
         else:
             result.writestr(zipfile.ZipInfo(part, EPOCH), xml, zipfile.ZIP_DEFLATED)
-    _verify(target, {part: zlib.crc32(xml), **{other: package.getinfo(other).CRC for _, other in kept}}, name)
+    _verify(target, {part: zlib.crc32(xml), **{other: package.getinfo(other).CRC for _, other in kept}}, package, name)
     return ExtractedSheets(tuple(source.sheets), without_value)
 
 
-def _verify(copied: Path, checksums: dict[str, int], name: str) -> None:
+def _verify(copied: Path, checksums: dict[str, int], source: zipfile.ZipFile, name: str) -> None:
     """Inflate the copy once more: every part that carries cells must have the bytes it had in the source."""
     with zipfile.ZipFile(copied) as package:
         damaged = package.testzip() or next(
             (part for part, checksum in checksums.items() if checksum != package.getinfo(part).CRC), None
         )
+    if damaged in checksums:
+        source.read(damaged)  # raises when the damage was there before
     if damaged:
         raise CheckFailed(
             f"{name}: part {damaged} of the copy differs from the source.",
@@ -234,11 +254,16 @@ def _copy_member(source: zipfile.ZipFile, member: str, target: zipfile.ZipFile) 
 
 
 def _formulas(xml: bytes, prefix: bytes) -> list[bytes]:
-    """The formula elements of a sheet; one without a calculated value comes with the end of its cell."""
+    """The formula elements of a sheet."""
     if b"<" + prefix + b"f" not in xml:
         return []
-    with_end = _FORMULA + rb"(?:</%(p)sc>)?"
-    return [match[0] for match in re.finditer(with_end % {b"p": prefix}, xml)]
+    return re.findall(_FORMULA % {b"p": prefix}, xml)
+
+
+def _count_without_value(xml: bytes, prefix: bytes) -> int:
+    """Formula cells nobody has calculated; one whose result is the empty text says so with its type."""
+    cell = rb"<%(p)sc\b([^>]*)>" + _FORMULA + rb"(?:<%(p)sv\s*/>|<%(p)sv></%(p)sv>)?</%(p)sc>"
+    return sum(b't="str"' not in attributes for attributes in re.findall(cell % {b"p": prefix}, xml))
 
 
 def _is_self_contained(formula: bytes) -> bool:
@@ -251,16 +276,20 @@ def _is_self_contained(formula: bytes) -> bool:
 def _append_sheets(xml: bytes, sheet: str, others: list[tuple[str, bytes]]) -> bytes:
     """One sheet's XML with the data rows of others behind its own and a ``sheet_source`` column."""
     rows = _row_elements(xml)
-    width = max(_column(reference) for row in rows for reference in re.findall(rb'<(?:\w+:)?c r="([A-Z]+)\d', row))
+    sources = [(sheet, rows), *((other, _row_elements(text)[1:]) for other, text in others)]
+    references = (re.findall(rb'<c\b[^>]*?\br="([A-Z]+)\d', row) for _, elements in sources for row in elements)
+    width = max(_column(reference) for found in references for reference in found)
     merged: list[bytes] = []
-    for source, elements in [(sheet, rows), *((other, _row_elements(text)[1:]) for other, text in others)]:
+    for source, elements in sources:
         for element in elements:
             number = len(merged) + 1
             text = "sheet_source" if number == 1 else source
             cell = f'<c r="{column_letters(width)}{number}" t="inlineStr"><is><t>{escape(text)}</t></is></c>'.encode()
             merged.append(_renumbered(element, number, cell))
     start = xml.index(b">", xml.index(b"<sheetData")) + 1
-    return xml[:start] + b"".join(merged) + xml[xml.index(b"</sheetData>") :]
+    # Readers that trust the old dimension would stop at it.
+    head = re.sub(rb"<dimension\b[^>]*/>", b"", xml[:start])
+    return head + b"".join(merged) + xml[xml.index(b"</sheetData>") :]
 
 
 def _row_elements(xml: bytes) -> list[bytes]:

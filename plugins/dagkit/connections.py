@@ -22,6 +22,7 @@ COMMERCIAL_LOG_BACKUP = "commercial_log_backup"
 
 PROBES = 2
 PROBE_SECONDS = 5
+HTTP_SECONDS = 60
 
 
 def settings(system: str) -> dict[str, Any]:
@@ -149,14 +150,21 @@ def open_object_store(conn_id: str) -> Iterator["ObjectStore"]:
         client = S3Hook(aws_conn_id=conn_id).get_conn()
         yield S3Store(client, extra["bucket"], extra.get("prefix", ""))
     elif connection.conn_type == "dropbox":
-        with DropboxStore(
-            app_key=str(connection.login),
-            app_secret=str(connection.password),
-            refresh_token=str(extra["refresh_token"]),
-            folder=str(extra.get("folder", "")),
-            **{name: extra[name] for name in ("api_url", "content_url") if name in extra},
-        ) as store:
-            yield store
+        import time
+
+        import httpx
+
+        urls: dict[str, Any] = {name: extra[name] for name in ("api_url", "content_url") if name in extra}
+        with httpx.Client(timeout=HTTP_SECONDS) as http:
+            yield DropboxStore(
+                http,
+                app_key=str(connection.login),
+                app_secret=str(connection.password),
+                refresh_token=str(extra["refresh_token"]),
+                folder=str(extra.get("folder", "")),
+                sleep=time.sleep,
+                **urls,
+            )
     else:
         raise ContractViolation(
             f"Connection {conn_id} has type {connection.conn_type!r}, which is no place for backups.",

@@ -22,6 +22,8 @@ CAUSE = "failure"
 def keep_cause(context: Any) -> None:
     """Task callback: leave the cause where the run's own callback finds it."""
     error = context.get("exception")
+    if error is None:
+        return  # the task's process is dead and this is the DAG processor, where pushing would hang
     context["ti"].xcom_push(
         CAUSE,
         {

@@ -5,6 +5,8 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, get_current_context
 
+from include.errors import RequestRefused
+
 DATE = "date"
 
 
@@ -40,13 +42,20 @@ def today(zone: tzinfo) -> date:
 
 
 def publish(asset: Asset, day: date, result: dict[str, Any]) -> dict[str, Any]:
-    """Attach the result to the asset's event and, if the run has no partition key, the day; returns the result.
-
-    The consumer of the asset then runs for that day.
-    """
+    """Attach result and day to the asset's event, so that the consumer of the asset runs for that day; the result."""
     context: Any = get_current_context()
     event = context["outlet_events"][asset]
     event.extra = result
-    if not context.get("partition_key"):
-        event.add_partitions(day.isoformat())
+    event.add_partitions(day.isoformat())  # a run with that key has it already, which does no harm
     return result
+
+
+def refuse_unknown_parameters(context: Any) -> None:
+    """Task hook: Airflow lets ``-c '{"dat": ...}'`` pass, and the run would silently be about another day."""
+    known = set(context["dag"].params)
+    unknown = sorted(set(context["dag_run"].conf or {}) - known)
+    if unknown:
+        raise RequestRefused(
+            f"{context['dag'].dag_id} has no parameter {', '.join(unknown)}.",
+            next_step=f"Trigger it again with: {', '.join(sorted(known)) or 'no parameters'}.",
+        )

@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 from dagkit.notifications import keep_cause, tell_failure
+from dagkit.partitions import refuse_unknown_parameters
 from include.errors import PermanentError, SourceUnavailable, TransientError
 
 # One-writer stores and scarce sources; sizes are in pools.json, which ``airflow pools import`` applies.
@@ -46,5 +47,6 @@ def dag_settings(
             "retry_policy": RETRY_BY_ERROR,
             "execution_timeout": timeout,
             "on_failure_callback": keep_cause,
+            "pre_execute": refuse_unknown_parameters,
         },
     }

@@ -26,21 +26,29 @@ class Server(ABC):
 
     def __init__(self, *, port: int = 0) -> None:
         self.port = port
+        self._running = contextlib.ExitStack()
 
     @abstractmethod
+    def _start(self) -> None:
+        """Serve, and give ``_running`` what ends that."""
+
     def start(self) -> None:
-        """Return as soon as clients are served. Raises OSError if the port is taken."""
+        """Return as soon as clients are served.
 
-    @abstractmethod
-    def stop(self) -> None:
-        """Hang up on all clients and leave no thread, process or socket behind. Does nothing if it is not running."""
-
-    def __enter__(self) -> Self:
+        Raises OSError if the port is taken, ChildError if the program behind the server does not start.
+        """
         try:
-            self.start()
+            self._start()
         except BaseException:
             self.stop()
             raise
+
+    def stop(self) -> None:
+        """Hang up on all clients and leave no thread, process or socket behind. Does nothing if it is not running."""
+        self._running.close()
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(
@@ -88,24 +96,18 @@ class Listener(Connections, socketserver.TCPServer):
 class ThreadedServer(Server):
     """A server whose listener is one of :mod:`socketserver`; subclasses say which."""
 
-    _listener: socketserver.TCPServer | None = None
-
     @abstractmethod
     def _listen(self) -> socketserver.TCPServer:
         """Open the listening socket on ``(HOST, self.port)``."""
 
-    def start(self) -> None:
-        listener = self._listener = self._listen()
+    def _start(self) -> None:
+        listener = self._listen()
         self.port = listener.server_address[1]
-        self._thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener:
-            listener.shutdown()
-            self._thread.join(PATIENCE)
-            listener.server_close()
+        thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        self._running.callback(listener.server_close)
+        self._running.callback(thread.join, PATIENCE)
+        self._running.callback(listener.shutdown)
 
 
 class Loop:
@@ -117,8 +119,11 @@ class Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run ``work`` in the loop and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """Run ``work`` in the loop and return what it returns. Raises RuntimeError if the loop is closed."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        finally:
+            work.close()  # it never started if the loop is closed
 
     def close(self) -> None:
         """Cancel what still runs, let every transport close, end the thread."""
@@ -138,8 +143,11 @@ class Loop:
         await self._loop.shutdown_default_executor()
 
 
-async def close_listener(listener: asyncio.Server) -> None:
-    """Stop listening, without the traceback and the leak that asyncio makes of a connection accepted just now."""
+async def close_listener(listener: Any) -> None:
+    """Close an ``asyncio.Server``, or asyncssh's wrapping of one.
+
+    Its own ``close`` makes a traceback and a leak of a connection that was accepted in the same moment.
+    """
     for listening in listener.sockets:
         asyncio.get_running_loop().remove_reader(listening)
     await _some_turns()

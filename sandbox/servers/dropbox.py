@@ -70,9 +70,9 @@ class DropboxServer(HttpServer):
         for path, handler in {
             "/oauth2/token": self._token,
             "/2/files/upload": self._upload,
-            "/2/files/upload_session/start": self._start,
-            "/2/files/upload_session/append_v2": self._append,
-            "/2/files/upload_session/finish": self._finish,
+            "/2/files/upload_session/start": self._start_session,
+            "/2/files/upload_session/append_v2": self._append_to_session,
+            "/2/files/upload_session/finish": self._finish_session,
             "/2/files/download": self._download,
             "/2/files/list_folder": self._list_folder,
             "/2/files/list_folder/continue": self._list_on,
@@ -81,15 +81,11 @@ class DropboxServer(HttpServer):
         }.items():
             self.route("POST", re.escape(path), _complete(handler))
 
-    def start(self) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix=".uploading-", dir=self.root.parent)
-        super().start()
-
-    def stop(self) -> None:
-        if self._listener:
-            super().stop()
-            self._sessions.clear()
-            self._scratch.cleanup()
+    def _start(self) -> None:
+        uploads = tempfile.TemporaryDirectory(prefix=".uploading-", dir=self.root.parent)
+        self._uploads = Path(self._running.enter_context(uploads))
+        self._running.callback(self._sessions.clear)
+        super()._start()
 
     def expire_tokens(self) -> None:
         """Let every access token handed out so far be refused as expired."""
@@ -118,7 +114,7 @@ class DropboxServer(HttpServer):
             incoming.write_bytes(request.body)
             return json_response(self._commit(incoming, commit, detail="reason"))
 
-    def _start(self, request: Request) -> Response:
+    def _start_session(self, request: Request) -> Response:
         argument = self._content_call(request)
         session_id = f"pid_upload_session:{secrets.token_urlsafe(16)}"
         with self._lock:
@@ -126,14 +122,14 @@ class DropboxServer(HttpServer):
             session.file.write_bytes(request.body)
         return json_response({"session_id": session_id})
 
-    def _append(self, request: Request) -> Response:
+    def _append_to_session(self, request: Request) -> Response:
         argument = self._content_call(request)
         with self._lock:
             session = self._receive(argument["cursor"], request.body)
             session.closed = bool(argument.get("close"))
         return json_response(None)
 
-    def _finish(self, request: Request) -> Response:
+    def _finish_session(self, request: Request) -> Response:
         argument = self._content_call(request)
         with self._lock:
             session = self._receive(argument["cursor"], request.body, within="lookup_failed", closing=True)
@@ -252,7 +248,7 @@ class DropboxServer(HttpServer):
         return _untagged(self._metadata(target))
 
     def _new_file(self) -> Path:
-        return Path(self._scratch.name) / secrets.token_hex(16)
+        return self._uploads / secrets.token_hex(16)
 
     def _existing(self, path: str, *, within: str = "path") -> Path:
         found = self._locate(path) if path else self.root

@@ -8,7 +8,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,54 +20,44 @@ CHUNK = 64 * 1024
 class FaultProxy(Server):
     """A TCP proxy in front of any server; clients use its ``port``, which stays the same through all faults.
 
-    Each of :meth:`refuse`, :meth:`hang`, :meth:`reset_after` and :meth:`truncate_after` replaces the one before.
+    Each of :meth:`refuse`, :meth:`hang`, :meth:`reset_after` and :meth:`truncate_after` needs a running proxy and
+    replaces the one before.
     """
 
     def __init__(self, upstream_port: int, *, port: int = 0) -> None:
         super().__init__(port=port)
         self.upstream_port = upstream_port
-        self._loop: Loop | None = None
         self._listener: asyncio.Server | None = None
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._limit: int | None = None
         self._abruptly = False
 
-    def start(self) -> None:
+    def _start(self) -> None:
         self._loop = Loop()
+        self._running.callback(self._loop.close)
         self._flowing = asyncio.Event()
         self._loop.run(self._become())
-
-    def stop(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop:
-            loop.run(self._close())
-            loop.close()
+        self._running.callback(self.refuse)
 
     def refuse(self) -> None:
         """Connection refused; connections that are open are reset."""
-        self._run(self._close())
+        self._loop.run(self._close())
 
     def hang(self) -> None:
         """Accept connections and bytes, forward nothing; open connections fall silent too, and go on when healed."""
-        self._run(self._become(flowing=False))
+        self._loop.run(self._become(flowing=False))
 
     def reset_after(self, n_bytes: int) -> None:
         """Reset every connection once ``n_bytes`` have come back from the server through it."""
-        self._run(self._become(limit=n_bytes, abruptly=True))
+        self._loop.run(self._become(limit=n_bytes, abruptly=True))
 
     def truncate_after(self, n_bytes: int) -> None:
         """Close every connection in an orderly way once ``n_bytes`` have come back from the server through it."""
-        self._run(self._become(limit=n_bytes))
+        self._loop.run(self._become(limit=n_bytes))
 
     def heal(self) -> None:
         """Forward everything again."""
-        self._run(self._become())
-
-    def _run(self, work: Coroutine[None, None, None]) -> None:
-        if self._loop is None:
-            work.close()
-            raise RuntimeError("The proxy is not running.")
-        self._loop.run(work)
+        self._loop.run(self._become())
 
     async def _become(self, *, flowing: bool = True, limit: int | None = None, abruptly: bool = False) -> None:
         self._limit, self._abruptly = limit, abruptly

@@ -38,7 +38,6 @@ class PostgresServer(Server):
         self._cluster = self.directory / "cluster"
         self._data = self._cluster / "data"
         self._log = self.directory / "log"
-        self._child: Child | None = None
 
     @property
     def password(self) -> str:
@@ -56,11 +55,7 @@ class PostgresServer(Server):
                 db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.url(name)
 
-    def start(self) -> None:
-        """Make the directory if needed and return when PostgreSQL answers.
-
-        Raises ChildError, with the end of the log, if it does not, or if another server uses the directory.
-        """
+    def _start(self) -> None:
         if not self._cluster.exists():
             self._create()
         self._await_predecessor()
@@ -76,13 +71,9 @@ class PostgresServer(Server):
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
-        self._child = Child(_unprivileged(self._cluster, "postgres", "-D", self._data, *arguments), log=self._log)
-        self._child.wait_until(self._answers)
-
-    def stop(self) -> None:
-        child, self._child = self._child, None
-        if child:
-            child.stop()
+        child = Child(_unprivileged(self._cluster, "postgres", "-D", self._data, *arguments), log=self._log)
+        self._running.callback(child.stop)
+        child.wait_until(self._answers)
 
     def _create(self) -> None:
         new = self.directory / "new"

@@ -29,16 +29,14 @@ class Samba(Server):
     def __init__(self, shares: Mapping[str, Path], *, user: str, password: str, port: int = 0) -> None:
         super().__init__(port=port)
         self.shares, self.user, self.password = dict(shares), user, password
-        self._child: Child | None = None
 
     @staticmethod
     def available() -> bool:
         return all(shutil.which(program, path=SBIN) for program in ("smbd", "pdbedit"))
 
-    def start(self) -> None:
+    def _start(self) -> None:
         self.port = self.port or free_port()
-        self._scratch = tempfile.TemporaryDirectory(prefix="samba-")
-        directory = Path(self._scratch.name)
+        directory = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="samba-")))
         account = getpass.getuser()
         users = directory / "users"
         users.write_text(f'{account} = "{self.user}"\n')
@@ -52,14 +50,9 @@ class Samba(Server):
             capture_output=True,
         )
         command = [_program("smbd"), "--foreground", "--no-process-group", "--debug-stdout", "-s", str(config)]
-        self._child = Child(command, log=directory / "log")
-        self._child.wait_until(lambda: accepts_connections(self.port))
-
-    def stop(self) -> None:
-        child, self._child = self._child, None
-        if child:
-            child.stop()
-            self._scratch.cleanup()
+        child = Child(command, log=directory / "log")
+        self._running.callback(child.stop)
+        child.wait_until(lambda: accepts_connections(self.port))
 
     def _config(self, directory: Path, users: Path) -> str:
         settings = {
@@ -103,7 +96,6 @@ class OpenSsh(Server):
         self.root, self.user = root, getpass.getuser()
         self._host_key_file = make_key(keys / "host_key")
         self.client_key = make_key(keys / "client_key")
-        self._child: Child | None = None
 
     @staticmethod
     def available() -> bool:
@@ -113,10 +105,9 @@ class OpenSsh(Server):
     def host_key(self) -> str:
         return public_key(self._host_key_file)
 
-    def start(self) -> None:
+    def _start(self) -> None:
         self.port = self.port or free_port()
-        self._scratch = tempfile.TemporaryDirectory(prefix="sshd-")
-        directory = Path(self._scratch.name)
+        directory = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="sshd-")))
         authorized = directory / "authorized_keys"
         authorized.write_text(public_key(self.client_key) + "\n")
         config = directory / "sshd_config"
@@ -136,14 +127,9 @@ class OpenSsh(Server):
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists; a service of the system makes the same
-        self._child = Child([_program("sshd"), "-D", "-e", "-f", config], log=directory / "log")
-        self._child.wait_until(lambda: accepts_connections(self.port))
-
-    def stop(self) -> None:
-        child, self._child = self._child, None
-        if child:
-            child.stop()
-            self._scratch.cleanup()
+        child = Child([_program("sshd"), "-D", "-e", "-f", config], log=directory / "log")
+        self._running.callback(child.stop)
+        child.wait_until(lambda: accepts_connections(self.port))
 
 
 def _program(name: str) -> str:

@@ -49,13 +49,10 @@ class S3Server(HttpFaults, ThreadedServer):
             connection.getresponse().read()
 
     def _listen(self) -> "_Wsgi":
+        self._moto = DomainDispatcherApplication(create_backend_app)
         # Given an address instead of a socket, werkzeug exits the process when the port is taken.
         with socket.create_server((HOST, self.port), backlog=128) as bound:
             return _Wsgi(HOST, self.port, self._respond, _QuietHandler, fd=bound.fileno())
-
-    def start(self) -> None:
-        self._moto = DomainDispatcherApplication(create_backend_app)
-        super().start()
 
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         fault = self.take_fault(environ["PATH_INFO"])

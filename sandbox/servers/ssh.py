@@ -22,7 +22,6 @@ class SshServer(Server):
         self.root, self.user, self.password = root, user, password
         self._host_key_file = make_key(keys / "host_key")
         self.client_key = make_key(keys / "client_key")
-        self._loop: Loop | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
 
     @property
@@ -30,18 +29,15 @@ class SshServer(Server):
         """The public host key as ``ssh-ed25519 AAAA...``, the form Airflow's connection extra ``host_key`` takes."""
         return public_key(self._host_key_file)
 
-    def start(self) -> None:
-        self._loop = Loop()
-        self._loop.run(self._listen())
+    def _start(self) -> None:
+        loop = Loop()
+        self._running.callback(loop.close)
+        acceptor = loop.run(self._listen())
+        self.port = acceptor.get_port()
+        self._running.callback(lambda: loop.run(self._hang_up(acceptor)))
 
-    def stop(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop:
-            loop.run(self._hang_up())
-            loop.close()
-
-    async def _listen(self) -> None:
-        self._acceptor = await asyncssh.listen(
+    async def _listen(self) -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
             HOST,
             self.port,
             server_factory=lambda: _Login(self._connections, self.user, self.password),
@@ -49,10 +45,9 @@ class SshServer(Server):
             authorized_client_keys=asyncssh.import_authorized_keys(public_key(self.client_key)),
             sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=os.fsencode(self.root)),
         )
-        self.port = self._acceptor.get_port()
 
-    async def _hang_up(self) -> None:
-        await close_listener(self._acceptor)
+    async def _hang_up(self, acceptor: asyncssh.SSHAcceptor) -> None:
+        await close_listener(acceptor)
         connections = list(self._connections)
         for connection in connections:
             connection.abort()
@@ -88,9 +83,10 @@ def make_key(file: Path) -> Path:
     """Make an ed25519 key pair, the private half in ``file`` in OpenSSH's format; keep the one that is there."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        file.touch(mode=0o600)
-        key.write_private_key(str(file))
+        new = file.with_suffix(".new")
+        new.touch(mode=0o600)
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(new))
+        new.rename(file)
     return file
 
 

@@ -69,8 +69,9 @@ import sys, time
 from pathlib import Path
 from sandbox.airflow import Airflow
 
-home, dags, plugins, url = sys.argv[1:]
-with Airflow(Path(home), dags=Path(dags), plugins=Path(plugins), env={}, database_url=url) as airflow:
+place, url = Path(sys.argv[1]), sys.argv[2]
+folders = {"dags": place / "dags", "plugins": place / "plugins", "pools": place / "pools.json"}
+with Airflow(place / "home", **folders, env={}, database_url=url) as airflow:
     airflow.wait_for_dags(["interrupted"])
     airflow.api.unpause("interrupted")
     print(airflow.api.trigger("interrupted")["dag_run_id"], flush=True)
@@ -174,7 +175,7 @@ def test_a_killed_runner_leaves_no_process_and_its_task_runs_again_after_a_resta
     home = place / "home"
     mark = place / "napped"
     runner = subprocess.Popen(
-        [sys.executable, "-c", HOST_PROCESS, home, place / "dags", place / "plugins", database_url],
+        [sys.executable, "-c", HOST_PROCESS, place, database_url],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,

@@ -7,6 +7,7 @@ against something that does not exist.
 import base64
 import contextlib
 import errno
+import gc
 import hashlib
 import json
 import os
@@ -472,8 +473,9 @@ def test_what_apprise_sends_to_ntfy_and_json_arrives(sink: NotificationSink) -> 
     assert by_kind["ntfy"] == {"topic": "estate-alerts", "title": "Load failed", "message": "reason"}
     assert (by_kind["json"]["title"], by_kind["json"]["message"]) == ("Load failed", "reason")
 
-    sink.fail_next(503, times=2)
-    assert not notifier.notify(title="Load failed", body="reason")
+    sink.fail_next(503)
+    another = apprise.Apprise(f"json://{HOST}:{sink.port}/")  # the first one waits 5.5 s between two messages
+    assert not another.notify(title="Load failed", body="reason")
     assert len(sink.messages) == 2
 
 
@@ -773,13 +775,14 @@ def test_a_share_behind_a_proxy_breaks_off_and_comes_back(drive: Path) -> None:
         client = SmbClient(server)
         server.port = real
         proxy.reset_after(500_000)
-        with pytest.raises(SMBException), client.open_file("big.xlsx", mode="rb") as file:
+        with pytest.raises(SMBException), client.open_file("big.xlsx", mode="rb", buffering=0) as file:
             file.read()
         client.close()
         proxy.heal()
         with client.open_file("big.xlsx", mode="rb") as file:
             assert len(file.read()) == 3_000_000
         client.close()
+        gc.collect()  # of the handle that was not closed, while its warning is ignored
 
 
 def test_a_small_disk_is_full_when_it_should_be(tmp_path: Path) -> None:

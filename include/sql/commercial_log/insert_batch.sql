@@ -1,5 +1,6 @@
 -- Grain: one row, the batch that begins. Writes: import_batches.
--- Params: :batch_id, :now (UTC), :mode, :source_file, :source_date, :source_sha256, :started_by. Re-run: a new id per run.
+-- Params: :batch_id, :now (UTC), :mode, :source_file, :source_date, :source_sha256, :started_by.
+-- Re-run: a new id per run.
 INSERT INTO import_batches (
     batch_id, import_date, import_mode, source_file, source_date, source_sha256, status, started_by
 )

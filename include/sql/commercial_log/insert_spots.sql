@@ -1,5 +1,6 @@
 -- Grain: one row per accepted row of the sheet that the months do not hold yet. Writes: spots.
--- Params: positional, in the order of the columns; the first 29 are the contract's. Re-run: through the hash comparison.
+-- Params: positional, in the order of the columns; the first 29 are the contract's.
+-- Re-run: safe through the comparison by row hash before it.
 INSERT INTO spots (
     bill_code, air_date, end_date, day_of_week, time_in, time_out, length_seconds, media, comments,
     language_code, format, sequence_number, line_number, spot_type, estimate, gross_rate,
@@ -8,4 +9,7 @@ INSERT INTO spots (
     agency_id, market_id, load_date, source_file, effective_date, is_historical, import_batch_id,
     row_hash
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?
+)

@@ -6,7 +6,7 @@ WITH english (code) AS (
         upper(
             coalesce(
                 (SELECT language_code FROM languages WHERE language_name = 'English'),
-                (SELECT language_code FROM languages WHERE upper(language_code) IN ('EN', 'ENG') LIMIT 1),
+                (SELECT min(language_code) FROM languages WHERE upper(language_code) IN ('EN', 'ENG')),
                 'EN'
             )
         )
@@ -75,7 +75,7 @@ SELECT
     :now,
     method IN ('invalid_code_flagged', 'undetermined_flagged', 'business_review_required')
 FROM decided
-WHERE true
+WHERE TRUE
 ON CONFLICT (spot_id) DO UPDATE SET
 language_code = excluded.language_code,
 language_status = excluded.language_status,

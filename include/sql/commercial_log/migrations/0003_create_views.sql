@@ -136,8 +136,8 @@ SELECT
     log.severity,
     m.market_code,
     m.market_name,
-    first.schedule_name AS schedule_name_1,
-    second.schedule_name AS schedule_name_2,
+    earlier.schedule_name AS schedule_name_1,
+    later.schedule_name AS schedule_name_2,
     log.conflict_start_date,
     log.conflict_end_date,
     log.description,
@@ -145,8 +145,8 @@ SELECT
     log.detected_date
 FROM schedule_collision_log AS log
 LEFT JOIN markets AS m ON m.market_id = log.market_id
-LEFT JOIN programming_schedules AS first ON first.schedule_id = log.schedule_id_1
-LEFT JOIN programming_schedules AS second ON second.schedule_id = log.schedule_id_2
+LEFT JOIN programming_schedules AS earlier ON earlier.schedule_id = log.schedule_id_1
+LEFT JOIN programming_schedules AS later ON later.schedule_id = log.schedule_id_2
 ORDER BY log.detected_date DESC, log.collision_id DESC;
 
 -- Grain: one row per broadcast month and report category. Every spot that carries money or is a bonus falls into

@@ -1,0 +1,50 @@
+"""Report how commercial_log stands; changes nothing.
+
+**Reads** journals, files, archives, backups and the database.
+
+**Writes** nothing; the report is the task's log and return value.
+
+**Re-run** Safe at any time, also while other runs work.
+
+**If it fails** the message names what cannot be read; `commercial_log_update` would stumble over the same.
+"""
+
+from airflow.sdk import dag, task
+from dagkit import connections, partitions, policies
+
+
+@dag(
+    schedule=None,
+    params={"date": partitions.date_param()},
+    **policies.dag_settings("commercial_log", __doc__, kind="monitor"),
+)
+def commercial_log_status() -> None:
+    @task(pool=policies.COMMERCIAL_LOG_READERS)
+    def report_status() -> dict:
+        """Files, archives, backups, last results, freshness, months, review queue."""
+        from contextlib import closing
+        from datetime import datetime
+
+        from include.commercial_log.config import ZONE, DataRoot
+        from include.commercial_log.database import open_database
+        from include.commercial_log.status import render_status, report_status
+
+        database = connections.path_of(connections.COMMERCIAL_LOG_DB)
+        with (
+            closing(open_database(database, read_only=True)) as db,
+            connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP) as store,
+        ):
+            result = report_status(
+                db,
+                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+                store=store,
+                today=partitions.business_day(ZONE),
+                now=datetime.now(ZONE),
+            )
+        print(render_status(result))
+        return result.as_dict()
+
+    report_status()
+
+
+commercial_log_status()

@@ -1,0 +1,357 @@
+"""The nightly copy of the booked-business database in another place, and the way back (R49, R50)."""
+
+import fcntl
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import date, datetime
+from pathlib import Path
+
+from include.commercial_log.config import ZONE, DataRoot, Settings
+from include.commercial_log.database import open_database
+from include.common import locks
+from include.common.files import GROUP_READABLE, publish
+from include.common.journal import RunLog, record_run
+from include.common.objectstores import ObjectStore
+from include.common.results import StepResult
+from include.common.sql import raise_if_locked
+from include.errors import CheckFailed, ContractViolation, SourceMissing, StoreBusy, StoreFull
+
+JOB = "bookedbiz_backup"
+VERIFY_JOB = "bookedbiz_backup_verify"
+RESTORE_JOB = "bookedbiz_restore"
+PATIENCE = 30.0  # seconds to wait for another writer
+_STAMP = "%Y%m%d_%H%M%S"
+_NAME = re.compile(r"^database_backup_\d{8}_\d{6}\.db$")
+
+# Where SQLite's own locks lie: in the database file, and in its -shm, where every open connection shares one byte.
+_DATABASE_LOCKS = (0x40000000, 512)
+_SHM_IN_USE = (128, 1)
+_COMPANIONS = ("-wal", "-journal", "-shm")
+# READONLY is what it says of another page size, too.
+_NOT_USABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+
+
+def back_up_database(
+    db_path: Path, store: ObjectStore, data: DataRoot, *, day: date, now: datetime, settings: Settings
+) -> StepResult:
+    """Store a snapshot of the database as ``database_backup_YYYYMMDD_HHMMSS.db``, local time, and keep the newest few.
+
+    The snapshot is one state of the database between two commits; readers and writers go on meanwhile. It is a single
+    file without write-ahead log, checked before it leaves and compared by its hash after it arrived; only then backups
+    beyond ``keep_backups`` are deleted. Needs free disk space of one database below the data root.
+
+    Re-run: safe; makes another snapshot.
+    Raises SourceMissing or ContractViolation for the database, CheckFailed if the snapshot or what arrived is damaged,
+    StoreBusy, StoreFull, AlreadyRunning, and what the store raises; in every case all older backups are still there.
+    """
+    with (
+        record_run(data.logs, JOB, day) as run,
+        locks.hold(data.backup_lock, JOB),
+        _empty_folder(data.root / "snapshot") as folder,
+    ):
+        name = f"database_backup_{now.astimezone(ZONE):{_STAMP}}.db"
+        snapshot = folder / name
+        # Not read-only: such a connection would leave an empty log behind, which others may not be allowed to write.
+        with run.phase("snapshot", percent=25), closing(open_database(db_path)) as db:
+            _copy_database(db, snapshot)
+        with run.phase("check", percent=50):
+            _require_sound(snapshot, "quick_check", f"The snapshot of {db_path}")
+        with run.phase("upload and verify", percent=90):
+            store.put(snapshot, name)
+        with run.phase("delete old backups", percent=100):
+            kept, deleted = _prune(store, name, settings.keep_backups)
+        size = snapshot.stat().st_size
+        run.say(f"{store.where}/{name}: {size:,} bytes; deleted {', '.join(deleted) or 'none'}")
+        run.facts.update(backup=name, bytes=size)
+        return StepResult(
+            where=f"{store.where}/{name}",
+            read=1,
+            written=1,
+            bytes=size,
+            facts={"backup": name, "kept": kept, "deleted": deleted, **run.durations},
+        )
+
+
+def list_backups(store: ObjectStore) -> list[str]:
+    """The names of all backups, newest first; other objects in that place are not ours."""
+    return sorted((name for name in store.names() if _NAME.match(name)), reverse=True)
+
+
+def verify_backup(store: ObjectStore, data: DataRoot, *, name: str | None = None, day: date) -> StepResult:
+    """Fetch a backup, the newest unless ``name`` says which, compare its hash and check it from end to end.
+
+    Needs free disk space of one database below the data root. Re-run: safe; changes nothing.
+    Raises SourceMissing, CheckFailed, StoreBusy, StoreFull, AlreadyRunning, and what the store raises.
+    """
+    with (
+        record_run(data.logs, VERIFY_JOB, day) as run,
+        locks.hold(data.backup_lock, VERIFY_JOB),
+        _empty_folder(data.root / "snapshot") as folder,
+    ):
+        fetched = folder / "backup.db"
+        with run.phase("fetch and verify", percent=50):
+            chosen = _fetch(store, name, fetched, kept=[])
+        with run.phase("check", percent=100):
+            _require_sound(fetched, "integrity_check", f"The backup {chosen}")
+        run.facts["backup"] = chosen
+        size = fetched.stat().st_size
+        return StepResult(
+            where=f"{store.where}/{chosen}", read=1, bytes=size, facts={"backup": chosen, **run.durations}
+        )
+
+
+def restore_database(
+    db_path: Path,
+    store: ObjectStore,
+    data: DataRoot,
+    *,
+    name: str | None = None,
+    now: datetime,
+    day: date,
+) -> StepResult:
+    """Put a backup, the newest unless ``name`` says which, in the place of the database, all at once.
+
+    The backup is fetched beside the database, compared by its hash and checked from end to end before anything is
+    touched. What was there before stays beside it as ``<database>.before-restore-YYYYMMDD_HHMMSS``, until the next
+    restore; that name as ``name`` undoes the restore, and can be undone in turn.
+
+    The web application may stay connected: the backup is copied into the existing file page by page in one SQLite
+    transaction, so that a reader sees all of the old or all of the new database and a kill leaves the old. Renaming a
+    file over a database in use would not do: connections go on with the removed file, would write to it, and take away
+    the write-ahead log of the new file, which bears the same name. Only where there is no database, or one that SQLite
+    cannot work with, the file and its log are moved aside and the backup is renamed into place, and only when nobody
+    has it open. The calling process must have no connection to the database.
+
+    Needs free disk space of three databases. Re-run: safe.
+    Raises SourceMissing if there is no such backup, CheckFailed if it is damaged, StoreBusy while a job or another
+    program writes, StoreFull, AlreadyRunning, and what the store raises; in every case the database is as it was.
+    """
+    with (
+        record_run(data.logs, RESTORE_JOB, day) as run,
+        locks.hold(data.database_lock, RESTORE_JOB),
+        locks.hold(data.files_lock, RESTORE_JOB),
+        locks.hold(data.backup_lock, RESTORE_JOB),
+        _empty_folder(db_path.with_name(f".{db_path.name}.restore")) as folder,
+    ):
+        incoming = folder / db_path.name
+        with run.phase("fetch and verify", percent=50):
+            chosen = _fetch(store, name, incoming, kept=_kept_databases(db_path))
+        with run.phase("check", percent=75):
+            _require_sound(incoming, "integrity_check", f"The backup {chosen}")
+        kept = db_path.with_name(f"{_kept_prefix(db_path)}{now.astimezone(ZONE):{_STAMP}}")
+        with run.phase("replace", percent=100):
+            _replace(db_path, incoming, kept, run)
+        size = db_path.stat().st_size
+        run.say(f"{db_path} is {chosen} now; what was there before is {kept.name}")
+        run.facts.update(backup=chosen, bytes=size)
+        return StepResult(
+            where=str(db_path),
+            read=1,
+            written=1,
+            bytes=size,
+            warnings=tuple(run.warnings),
+            facts={"backup": chosen, "before": kept.name, **run.durations},
+        )
+
+
+@contextmanager
+def _empty_folder(folder: Path) -> Iterator[Path]:
+    """A folder for the time being. What a killed run left in it goes first: it can be as large as the database.
+
+    A folder and not a hidden name beside the database: a log left by a killed run would be taken for that of a new
+    file of the same name.
+    """
+    if not folder.parent.is_dir():
+        raise SourceMissing(
+            f"There is no folder {folder.parent}.", next_step="Correct the path of the database or of the data."
+        )
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _copy_database(original: sqlite3.Connection, target: Path) -> None:
+    """Copy one state of a database, log included, into a new single file."""
+    source = Path(original.execute("PRAGMA database_list").fetchone()[2])
+    with _sqlite_errors(source), closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        # A read transaction first: backup() itself would wait for a locked database for ever.
+        original.execute("BEGIN")
+        original.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        # Nobody needs what is left of the copy after a crash.
+        copy.execute("PRAGMA journal_mode = OFF")
+        copy.execute("PRAGMA synchronous = OFF")
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # the pages copied say WAL
+
+
+def _require_sound(file: Path, check: str, what: str) -> None:
+    try:
+        with closing(open_database(file, read_only=True)) as db:
+            found = str(db.execute(f"PRAGMA {check}(1)").fetchone()[0])
+    except ContractViolation as error:
+        found = error.what
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise CheckFailed(
+            f"{what} is not a sound booked-business database: {found}",
+            next_step="Restore a backup that is; bookedbiz_restore changes nothing when one is not.",
+        )
+
+
+def _prune(store: ObjectStore, newest: str, keep: int) -> tuple[list[str], list[str]]:
+    """Delete all but the ``keep`` newest names, never the one just stored; the names kept and deleted."""
+    names = list_backups(store)
+    deleted = [name for name in names[max(keep, 1) :] if name != newest]
+    for name in deleted:
+        store.delete(name)
+    return [name for name in names if name not in deleted], deleted
+
+
+def _fetch(store: ObjectStore, name: str | None, target: Path, *, kept: list[Path]) -> str:
+    """Bring the backup or the kept database that is meant; its name."""
+    for path in kept:
+        if path.name == name:
+            _copy_kept(path, target)
+            return name
+    names = list_backups(store)
+    if not names or name not in (None, *names):
+        raise SourceMissing(
+            f"There is no backup {name or ''} in {store.where}.",
+            next_step=f"Choose one of: {', '.join([*names, *(path.name for path in kept)]) or 'none'}.",
+        )
+    chosen = name or names[0]
+    store.fetch(chosen, target)
+    return chosen
+
+
+def _copy_kept(path: Path, target: Path) -> None:
+    try:
+        with closing(_connect(path)) as db:
+            _copy_database(db, target)
+    except sqlite3.DatabaseError as error:
+        raise CheckFailed(
+            f"{path} cannot be read ({error}).", next_step="Restore a backup; this file was damaged when it was kept."
+        ) from error
+
+
+def _replace(db_path: Path, incoming: Path, kept: Path, run: RunLog) -> None:
+    """Make the database what ``incoming`` is and ``kept`` what the database was; drop what was kept before."""
+    before = _kept_databases(db_path)
+    with _sqlite_errors(db_path):
+        problem = _overwrite(db_path, incoming, kept) if db_path.is_file() else "there is none"
+        if problem:
+            run.warn(f"{db_path} cannot be overwritten ({problem}): the backup was put in its place as a new file.")
+            _swap(db_path, incoming, kept)
+        with closing(open_database(db_path)) as db:
+            # If a reader is in the way, whoever closes the database last does it.
+            db.execute("PRAGMA busy_timeout = 0")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for path in before:
+        for suffix in ("", *_COMPANIONS):
+            _beside(path, suffix).unlink(missing_ok=True)
+
+
+def _overwrite(db_path: Path, incoming: Path, kept: Path) -> str | None:
+    """Keep a copy of the database, then copy the backup into it in one transaction; what prevented it, if anything."""
+    copy = incoming.with_name("before.db")
+    try:
+        with closing(_connect(db_path)) as original:
+            _copy_database(original, copy)
+        publish(copy, kept)
+        try:
+            with closing(_connect(incoming)) as source, closing(_connect(db_path)) as target:
+                source.backup(target, progress=_give_up_when_locked)
+        except BaseException:
+            kept.unlink()  # it is what the database still is
+            raise
+    except sqlite3.DatabaseError as error:
+        # Errors of the Python module itself carry no code.
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF not in _NOT_USABLE:
+            raise
+        return str(error)
+    return None
+
+
+def _give_up_when_locked(status: int, _remaining: int, _total: int) -> None:
+    """Python's backup() would go on trying for ever."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise StoreBusy(
+            "Another program keeps writing to the database; it was left as it is.",
+            next_step="Try again; if it stays, stop the program that writes.",
+        )
+
+
+def _swap(db_path: Path, incoming: Path, kept: Path) -> None:
+    """Move what is left of the database aside, its log with it, and rename the backup into its place."""
+    _require_not_open(db_path)
+    mode = GROUP_READABLE
+    if db_path.exists():
+        mode = db_path.stat().st_mode
+        db_path.replace(kept)
+    for suffix in _COMPANIONS:
+        if _beside(db_path, suffix).exists():
+            _beside(db_path, suffix).replace(_beside(kept, suffix))
+    publish(incoming, db_path)
+    db_path.chmod(mode)
+
+
+def _require_not_open(db_path: Path) -> None:
+    """Raise StoreBusy if another process has the database open; SQLite itself can no longer say so."""
+    for file, (start, length) in ((db_path, _DATABASE_LOCKS), (_beside(db_path, "-shm"), _SHM_IN_USE)):
+        if not file.exists():
+            continue
+        with file.open("r+b") as stream:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+            except OSError as error:
+                raise StoreBusy(
+                    f"The damaged database {db_path} is still open in another program; it was left as it is.",
+                    next_step="Stop the web application, restore, and start it again.",
+                ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection to whatever is there, without asking for our tables."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+
+
+def _kept_prefix(db_path: Path) -> str:
+    return f"{db_path.name}.before-restore-"
+
+
+def _kept_databases(db_path: Path) -> list[Path]:
+    """What earlier restores kept: one, or more after a kill."""
+    prefix = _kept_prefix(db_path)
+    return sorted(
+        path
+        for path in db_path.parent.iterdir()
+        if path.name.startswith(prefix) and path.name.removeprefix(prefix).replace("_", "").isdigit()
+    )
+
+
+def _beside(database: Path, suffix: str) -> Path:
+    return database.with_name(f"{database.name}{suffix}")
+
+
+@contextmanager
+def _sqlite_errors(file: Path) -> Iterator[None]:
+    """The two ways in which SQLite fails that an operator can do something about."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise_if_locked(error, str(file))
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) == sqlite3.SQLITE_FULL:
+            raise StoreFull(
+                f"No space left to copy or replace {file}; it is as it was.",
+                next_step="Free disk space (the status report lists what is kept), then clear the task.",
+            ) from error
+        raise
