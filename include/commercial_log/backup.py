@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime
+from itertools import count
 from pathlib import Path
 
 from include.commercial_log.config import ZONE, DataRoot, Settings
@@ -141,7 +142,7 @@ def restore_database(
             chosen = _fetch(store, name, incoming, kept=_kept_databases(db_path))
         with run.phase("check", percent=75):
             _require_sound(incoming, "integrity_check", f"The backup {chosen}")
-        kept = db_path.with_name(f"{_kept_prefix(db_path)}{now.astimezone(ZONE):{_STAMP}}")
+        kept = _new_kept(db_path, now)
         with run.phase("replace", percent=100):
             _replace(db_path, incoming, kept, run)
         size = db_path.stat().st_size
@@ -202,7 +203,7 @@ def _require_sound(file: Path, check: str, what: str) -> None:
     if found != "ok":
         raise CheckFailed(
             f"{what} is not a sound booked-business database: {found}",
-            next_step="Restore a backup that is; bookedbiz_restore changes nothing when one is not.",
+            next_step="Restore a backup that is; a restore changes nothing when one is not.",
         )
 
 
@@ -269,7 +270,7 @@ def _overwrite(db_path: Path, incoming: Path, kept: Path) -> str | None:
         try:
             with closing(_connect(incoming)) as source, closing(_connect(db_path)) as target:
                 source.backup(target, progress=_give_up_when_locked)
-        except BaseException:
+        except Exception:
             kept.unlink()  # it is what the database still is
             raise
     except sqlite3.DatabaseError as error:
@@ -326,6 +327,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _kept_prefix(db_path: Path) -> str:
     return f"{db_path.name}.before-restore-"
+
+
+def _new_kept(db_path: Path, now: datetime) -> Path:
+    """A name for what a restore keeps that no other restore has used."""
+    stamp = f"{_kept_prefix(db_path)}{now.astimezone(ZONE):{_STAMP}}"
+    names = (f"{stamp}_{n}" if n > 1 else stamp for n in count(1))
+    return next(path for name in names if not (path := db_path.with_name(name)).exists())
 
 
 def _kept_databases(db_path: Path) -> list[Path]:

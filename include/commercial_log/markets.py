@@ -6,6 +6,7 @@ from datetime import date
 from typing import NamedTuple
 
 NAMES_OF_NEW_MARKETS = {
+    "DAL": "DALLAS",
     "CHI": "CHICAGO",
     "MSP": "MINNEAPOLIS",
     "WDC": "WASHINGTON DC",

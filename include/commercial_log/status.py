@@ -32,7 +32,6 @@ DURATIONS = 10
 LINES_SEARCHED_FOR_ERRORS = 20
 MB = 1_000_000
 _NUMBERS = re.compile(r"\d+")
-_NUMBER = re.compile(r"^-?\$?[\d,]*\.?\d*$")
 
 
 def report_status(
@@ -106,7 +105,7 @@ def render_status(report: StepResult) -> str:
     lines += ["", render_table((), rows), ""]
     lines.append(
         render_table(
-            ("Job", "Last result", "When", f"Last {DURATIONS} durations in seconds, newest first (! failed)"),
+            ("Job", "Last result", "When", f"Last {DURATIONS} durations (s), newest first (! failed)"),
             [_rendered_job(job, runs, now) for job, runs in facts["jobs"].items()],
         )
     )
@@ -139,7 +138,7 @@ def storage_report(db: sqlite3.Connection, data: DataRoot) -> dict[str, Any]:
         "archives": {**_holding(archives), "by_month": {month: _mb([path]) for month, path in archives.items()}},
         "logs_mb": _mb(data.logs.glob("*.log*")),
         "database_mb": _mb(Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")),
-        "disk_free_mb": round(disk.free / MB, 1),
+        "disk_free_mb": round(disk.free / MB, 2),
     }
 
 
@@ -147,17 +146,15 @@ def render_storage(storage: Mapping[str, Any]) -> str:
     """The report of ``storage_report`` as plain text."""
     text = render_table((), [*_storage_rows(storage), ("Logs", f"{storage['logs_mb']:,.1f} MB")])
     by_month = storage["archives"]["by_month"]
-    if not by_month:
-        return text
-    return f"{text}\n\n{render_table(('Archive', 'MB'), [(month, f'{mb:,.1f}') for month, mb in by_month.items()])}"
+    return f"{text}\n\n{render_table(('Archive', 'MB'), by_month.items())}" if by_month else text
 
 
 def import_history(db: sqlite3.Connection, *, last: int = 20) -> list[dict[str, Any]]:
     """The newest ``last`` batches, newest first: the columns of import_batches, ``months`` as a list."""
-    return [
-        {**batch, "months": json.loads(batch.pop("broadcast_months_affected") or "[]")}
-        for batch in _batches(db, status=None, last=last)
-    ]
+    history = _batches(db, status=None, last=last)
+    for batch in history:
+        batch["months"] = json.loads(batch.pop("broadcast_months_affected") or "[]")
+    return history
 
 
 def validate_database(db: sqlite3.Connection, *, today: date) -> StepResult:
@@ -217,11 +214,12 @@ def clean_up_batches(db: sqlite3.Connection, data: DataRoot, *, now: datetime) -
 
 
 def render_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> str:
-    """Columns aligned under their header (none if empty): numbers to the right, everything else to the left."""
-    texts = [[str(cell) for cell in row] for row in rows]
-    lines = [list(header), *texts] if header else texts
+    """Columns aligned under their header (none if empty): those of numbers to the right, all others to the left."""
+    cells = [list(row) for row in rows]
+    lines = [*([list(header)] if header else []), *([render_value(cell) for cell in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = [all(map(_NUMBER.match, column)) for column in zip(*texts, strict=True)] or [False] * len(widths)
+    columns = list(zip(*cells, strict=True)) or [()] * len(widths)
+    right = [bool(column) and all(isinstance(cell, int | float | None) for cell in column) for column in columns]
     return "\n".join(
         indent
         + "  ".join(
@@ -230,6 +228,25 @@ def render_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, ind
         ).rstrip()
         for line in lines
     )
+
+
+def render_value(value: object) -> str:
+    """A value as operators read it: 1,234 and 1,234.50, yes and no, ``-`` for nothing, lists and mappings in words."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.2f}"
+        case Mapping():
+            return ", ".join(f"{name} {render_value(each)}".replace("_", " ") for name, each in value.items()) or "none"
+        case list() | tuple():
+            return ", ".join(map(render_value, value)) or "none"
+        case _:
+            return str(value)
 
 
 def _batches(db: sqlite3.Connection, *, status: str | None, last: int) -> list[dict[str, Any]]:
@@ -318,7 +335,7 @@ def _holding(files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _mb(files: Iterable[Path]) -> float:
-    return round(sum(map(_size, files)) / MB, 1)
+    return round(sum(map(_size, files)) / MB, 2)
 
 
 def _size(path: Path) -> int:
@@ -331,7 +348,8 @@ def _size(path: Path) -> int:
 def _storage_rows(storage: Mapping[str, Any]) -> list[tuple[str, str]]:
     def held(holding: Mapping[str, Any]) -> str:
         span = f", {holding['oldest']} to {holding['newest']}" if holding["count"] else ""
-        return f"{holding['count']} files, {holding['mb']:,.1f} MB{span}"
+        files = "file" if holding["count"] == 1 else "files"
+        return f"{holding['count']} {files}, {holding['mb']:,.1f} MB{span}"
 
     return [
         ("Workbooks", held(storage["workbooks"])),

@@ -66,7 +66,9 @@ def exchange(
 
     def wait(state: RetryCallState) -> float:
         error = _error_of(state)
-        return error.retry_after if isinstance(error, RateLimited) else waits[state.attempt_number - 1]
+        if isinstance(error, RateLimited):
+            return error.retry_after
+        return (*waits, 0.0)[state.attempt_number - 1]  # asked after the last attempt, too
 
     return Retrying(
         retry=retry_if_exception(can_help),

@@ -7,13 +7,15 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import ModuleType
 
+import include
 from include import scripts
 
 
 def main(arguments: Sequence[str]) -> int:
     """Hand over to ``include/scripts/<system>.py``; its exit status."""
-    systems = sorted(module.name for module in pkgutil.iter_modules(scripts.__path__) if module.name != "__main__")
+    systems = sorted(_names(scripts) & _names(include))
     asked_for_help = list(arguments[:1]) in (["-h"], ["--help"])
     if not arguments or arguments[0] not in systems:
         usage = "Usage: python -m include.scripts SYSTEM COMMAND [options]; SYSTEM --help lists its commands.\n"
@@ -26,6 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[progress])
     system = importlib.import_module(f"include.scripts.{arguments[0]}")
     return int(system.main(arguments[1:], environment=os.environ, now=datetime.now(UTC)))
+
+
+def _names(package: ModuleType) -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(package.__path__)}
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from include.commercial_log.choice import Mode
 from include.commercial_log.config import ZONE, DataRoot, Settings
 from include.commercial_log.database import open_database
 from include.commercial_log.extract import copy_workbook
+from include.commercial_log.grid import classify_grid
 from include.commercial_log.load import load_bookings
 from include.commercial_log.months import close_months
 from include.commercial_log.rotation import rotate_files
-from include.commercial_log.status import render_table
+from include.commercial_log.status import render_table, render_value
 from include.common.objectstores import FolderStore
 from include.common.results import StepResult
 from include.common.shares import LocalShare
@@ -151,7 +152,7 @@ def _languages(call: _Call) -> None:
         invalid = review.invalid_codes(db)
     print(_table(found.pop("rows")))
     print()
-    print(render_table((), [(_words(name), _text(value)) for name, value in found.items()]))
+    print(render_table((), [(_words(name), value) for name, value in found.items()]))
     if invalid:
         print("\nCodes that are no language:")
         print(_table([code._asdict() for code in invalid]))
@@ -222,19 +223,21 @@ def _update(call: _Call) -> None:
     if call.options.max_rejects is not None:
         settings = replace(settings, max_rejects=call.options.max_rejects)
     with call.open() as db:
-        _print_result(
-            load_bookings(
-                db,
-                call.data,
-                day=call.day,
-                now=call.now,
-                settings=settings,
-                data_file=call.options.data_file,
-                force_stale=call.options.force_stale,
-                dry_run=call.options.dry_run,
-                started_by=call.user,
-            )
+        loaded = load_bookings(
+            db,
+            call.data,
+            day=call.day,
+            now=call.now,
+            settings=settings,
+            data_file=call.options.data_file,
+            force_stale=call.options.force_stale,
+            dry_run=call.options.dry_run,
+            started_by=call.user,
         )
+        _print_result(loaded)
+        if settings.grid_classification and not call.options.dry_run:
+            print()
+            _print_result(classify_grid(db, months=list(loaded.facts["months"]), now=call.now))
 
 
 def _historical_import(call: _Call) -> None:
@@ -290,6 +293,10 @@ def _backup(call: _Call) -> None:
 def _backups(call: _Call) -> None:
     names = backup.list_backups(call.store)
     print("\n".join(names) if names else f"There is no backup in {call.store.where}.")
+
+
+def _verify_backup(call: _Call) -> None:
+    _print_result(backup.verify_backup(call.store, call.data, name=call.options.name, day=call.today))
 
 
 def _restore(call: _Call) -> None:
@@ -418,8 +425,10 @@ def _parser() -> argparse.ArgumentParser:
     add("rotate", _rotate, "archive old workbooks, delete old archives", dated)
     add("backup", _backup, "snapshot the database into the backup folder, verified", stored)
     add("backups", _backups, "list the backups", stored)
-    restore = add("restore", _restore, "replace the database by a backup", stored)
-    restore.add_argument("--name", metavar="BACKUP", help="one that `backups` lists; default the newest")
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("--name", metavar="BACKUP", help="one that the command backups lists; default the newest")
+    add("verify-backup", _verify_backup, "fetch a backup and check it from end to end", stored, named)
+    restore = add("restore", _restore, "replace the database by a backup", stored, named)
     restore.add_argument("--confirm", action="store_true", help="yes, replace the database")
 
     export = add("review-export", _review_export, "write the review queue to a CSV file below exports")
@@ -449,16 +458,16 @@ def _count(text: str) -> int:
 
 
 def _print_result(result: StepResult) -> None:
-    rows = [("where", result.where), ("read", _text(result.read)), ("written", _text(result.written))]
-    rows += [(name, _text(getattr(result, name))) for name in ("rejected", "bytes") if getattr(result, name)]
+    rows = [("where", result.where), ("read", render_value(result.read)), ("written", render_value(result.written))]
+    rows += [(name, render_value(getattr(result, name))) for name in ("rejected", "bytes") if getattr(result, name)]
     for name, value in result.facts.items():
         if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
             rows += [
-                (_words(name) if not number else "", f"{key}: {_text(each)}")
+                (_words(name) if not number else "", f"{key}: {render_value(each)}")
                 for number, (key, each) in enumerate(value.items())
             ]
         else:
-            rows.append((_words(name), _text(value)))
+            rows.append((_words(name), render_value(value)))
     print(render_table((), rows))
     for warning in result.warnings:
         print(f"WARNING: {warning}")
@@ -467,26 +476,8 @@ def _print_result(result: StepResult) -> None:
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "none"
-    return render_table([_words(name) for name in rows[0]], [[_text(value) for value in row.values()] for row in rows])
+    return render_table([_words(name) for name in rows[0]], [list(row.values()) for row in rows])
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.2f}"
-        case Mapping():
-            return ", ".join(f"{_words(str(name))} {_text(each)}" for name, each in value.items()) or "none"
-        case list() | tuple():
-            return ", ".join(map(_text, value)) or "none"
-        case _:
-            return str(value)

