@@ -47,6 +47,7 @@ def commercial_log_historical_import() -> None:
                 now=datetime.now(UTC),
                 settings=Settings.from_mapping(connections.settings("commercial_log")),
                 mode="WEEKLY_UPDATE" if params["skip_closed"] else "HISTORICAL",
+                recap=True,
                 data_file=Path(params["data_file"]),
                 closed_by=params["closed_by"],
                 expected_year=params["year"],

@@ -27,28 +27,28 @@ def chosen_file(
     settings: Settings,
     run: RunLog,
     *,
-    mode: Mode,
+    recap: bool,
     data_file: Path | None,
     force_stale: bool,
 ) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="commercial-log-") as folder:
         if data_file is not None:
-            path = _given_file(data_file, mode)
+            path = _given_file(data_file, recap=recap)
         elif force_stale:
             path = _file_of_day(data, day, Path(folder))
         else:
             path = _newest_file(data, day, settings, run)
         dated = workbook.date_of(path.name)
-        if mode == "WEEKLY_UPDATE" and dated is not None and not force_stale:
+        if dated is not None and not recap and not force_stale:
             _refuse_older_than_loaded(db, path, dated)
         run.say(f"reading {path}")
         yield path
 
 
-def _given_file(path: Path, mode: Mode) -> Path:
+def _given_file(path: Path, *, recap: bool) -> Path:
     if not path.is_file():
         raise SourceMissing(f"commercial_log: there is no file {path}.", next_step="Correct data_file.")
-    if mode == "WEEKLY_UPDATE" and workbook.date_of(path.name) is None:
+    if not recap and workbook.date_of(path.name) is None:
         raise RequestRefused(
             f"commercial_log: {path.name} is not a dated workbook (Commercial Log YYMMDD.xlsx); the update never reads "
             "the living workbook of the share.",

@@ -28,11 +28,8 @@ from include.common.sql import read_sql
 from include.errors import CheckFailed, ContractViolation, RequestRefused
 
 SYSTEM = "commercial_log"
-JOBS: dict[Mode, str] = {
-    "WEEKLY_UPDATE": "commercial_log_update",
-    "HISTORICAL": "commercial_log_historical_import",
-    "MANUAL": "commercial_log_historical_import",
-}
+JOB = "commercial_log_update"
+RECAP_JOB = "commercial_log_historical_import"
 REJECTS_ALWAYS_ALLOWED = 20
 REJECTS_ALLOWED_SHARE = 0.05
 CENT = 0.01
@@ -51,6 +48,7 @@ def load_bookings(
     now: datetime,
     settings: Settings,
     mode: Mode = "WEEKLY_UPDATE",
+    recap: bool = False,
     data_file: Path | None = None,
     closed_by: str | None = None,
     expected_year: int | None = None,
@@ -63,7 +61,8 @@ def load_bookings(
     ``WEEKLY_UPDATE`` processes the open months the file has rows for, ``MANUAL`` the same but refuses a file with a
     closed month, ``HISTORICAL`` processes all its months and closes them in the name of ``closed_by``. Markets,
     replacement, categories, languages and the batch's completion are one transaction. ``dry_run`` does all of it and
-    rolls back, so its report is exact. ``expected_year`` refuses a file with months of another year.
+    rolls back, so its report is exact. ``recap`` reads a ``data_file`` of any name, as people send for past months;
+    without it only dated workbooks are read. ``expected_year`` refuses a file with months of another year.
 
     Re-run: safe; the same file changes no spot and adds one COMPLETED batch with nothing inserted or removed.
     Raises SourceMissing or StaleInput for the choice of the file, ContractViolation for what is in it, RequestRefused
@@ -74,12 +73,13 @@ def load_bookings(
             "commercial_log: a historical import closes its months and needs the name of whoever closes them.",
             next_step="Give closed_by.",
         )
-    job = JOBS[mode]
+    recap = recap or mode != "WEEKLY_UPDATE"
+    job = RECAP_JOB if recap else JOB
     with (
         record_run(data.logs, job, day) as run,
         locks.hold(data.database_lock, job),
         locks.hold(data.files_lock, job, shared=True),
-        chosen_file(db, data, day, settings, run, mode=mode, data_file=data_file, force_stale=force_stale) as path,
+        chosen_file(db, data, day, settings, run, recap=recap, data_file=data_file, force_stale=force_stale) as path,
     ):
         load = _Load(db, path, day, now, settings, mode, closed_by, expected_year, run)
         return load.perform(dry_run=dry_run, started_by=started_by)
@@ -120,6 +120,8 @@ class _Load:
             if self.batch_id:
                 self._fail(self.batch_id, error)
             raise
+        if dry_run:
+            self.run.facts["dry run"] = "nothing was written"
         self.run.say(f"100 % | {'dry run: everything was rolled back' if dry_run else 'committed'}")
         return result
 

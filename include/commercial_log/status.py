@@ -25,7 +25,7 @@ from include.errors import CheckFailed, PipelineError, SourceMissing
 
 SYSTEM = "commercial_log"
 CLEAN_UP_JOB = "commercial_log_clean_up"
-SCHEDULED = (extract.JOB, load.JOBS["WEEKLY_UPDATE"], rotation.JOB, backup.JOB)
+SCHEDULED = (extract.JOB, load.JOB, rotation.JOB, backup.JOB)
 STALE_AFTER = timedelta(hours=24)
 STUCK_AFTER = timedelta(hours=1)
 DURATIONS = 10

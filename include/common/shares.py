@@ -106,17 +106,19 @@ def _share_errors(share: Share, path: str) -> Iterator[None]:
         yield
     except PipelineError:
         raise
-    except FileNotFoundError as error:
-        raise SourceMissing(
-            f"{share.name}: '{path}' is gone.", next_step="Ask whoever owns the share where it went."
-        ) from error
-    except PermissionError as error:
-        raise CredentialRefused(
-            f"{share.name}: no permission to read '{path}'.",
-            next_step="Ask the owner of the share to let the service account read it.",
-        ) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # By errno, as not every client's OSError is of Python's own subclasses.
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ENOENT:
+            raise SourceMissing(
+                f"{share.name}: '{path}' is gone.", next_step="Ask whoever owns the share where it went."
+            ) from error
+        if number in (errno.EACCES, errno.EPERM):
+            raise CredentialRefused(
+                f"{share.name}: no permission to read '{path}', or it is opened exclusively by somebody.",
+                next_step="Ask who has it open; else ask the owner of the share to let the service account read it.",
+            ) from error
+        if number in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(
                 f"No space left on this machine to fetch '{path}' from {share.name}.",
                 next_step="Free space in the folder for temporary files, then clear the task.",

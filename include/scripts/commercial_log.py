@@ -251,6 +251,7 @@ def _historical_import(call: _Call) -> None:
                 now=call.now,
                 settings=call.settings,
                 mode=mode,
+                recap=True,
                 data_file=call.options.data_file,
                 closed_by=call.options.closed_by,
                 expected_year=call.options.year,

@@ -27,7 +27,7 @@ def make_env(template: Path, target: Path) -> list[str]:
             f"There is a {target.name} already; its secrets are in use.",
             next_step="Edit it. To really start anew, together with a new metadata database, move it away first.",
         ) from None
-    with open(descriptor, "w", encoding="utf-8") as stream:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     return made
 

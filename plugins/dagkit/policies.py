@@ -18,7 +18,7 @@ RETRY_BY_ERROR = ExceptionRetryPolicy(
     rules=[
         RetryRule(PermanentError, RetryAction.FAIL, reason="trying again cannot help"),
         RetryRule(SourceUnavailable, retry_delay=timedelta(minutes=5), reason="the source may be back in five minutes"),
-        RetryRule(TransientError, retry_delay=timedelta(seconds=60), reason="it may be over in a minute"),
+        RetryRule(TransientError, retry_delay=timedelta(seconds=30), reason="it may be over in half a minute"),
         RetryRule(Exception, RetryAction.FAIL, reason="an error nobody foresaw: a person should look"),
     ]
 )

@@ -13,9 +13,9 @@ from include import errors
     ("error", "action", "delay"),
     [
         (errors.SourceUnavailable, RetryAction.RETRY, timedelta(minutes=5)),
-        (errors.SourceChanging, RetryAction.RETRY, timedelta(seconds=60)),
-        (errors.StoreBusy, RetryAction.RETRY, timedelta(seconds=60)),
-        (errors.RateLimited, RetryAction.RETRY, timedelta(seconds=60)),
+        (errors.SourceChanging, RetryAction.RETRY, timedelta(seconds=30)),
+        (errors.StoreBusy, RetryAction.RETRY, timedelta(seconds=30)),
+        (errors.RateLimited, RetryAction.RETRY, timedelta(seconds=30)),
         (errors.ContractViolation, RetryAction.FAIL, None),
         (errors.CredentialRefused, RetryAction.FAIL, None),
         (errors.StaleInput, RetryAction.FAIL, None),
