@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import random
+import re
 import subprocess
 import sys
 import zipfile
@@ -48,7 +49,7 @@ ONE_DAY = timedelta(days=1)
 
 
 def cells_of(path: Path, sheet: str = "Commercials", *, values: bool = False) -> list[list[tuple[Any, ...]]]:
-    """Value, Python type, cell type and number format of every cell; ``values`` are those formulas were calculated to."""
+    """Value, Python type, cell type and number format of every cell; ``values``: formulas as their results."""
     book = openpyxl.load_workbook(path, data_only=values)
     try:
         return [
@@ -62,7 +63,7 @@ def cells_of(path: Path, sheet: str = "Commercials", *, values: bool = False) ->
 def values_of(path: Path) -> list[tuple[Any, ...]]:
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
-        return list(book["Commercials"].iter_rows(values_only=True))
+        return [line or (None,) * 30 for line in book["Commercials"].iter_rows(values_only=True)]
     finally:
         book.close()
 
@@ -70,11 +71,10 @@ def values_of(path: Path) -> list[tuple[Any, ...]]:
 def edit_part(path: Path, part: str, edit: Callable[[bytes], bytes]) -> None:
     """Change one part of a package."""
     with zipfile.ZipFile(path) as package:
-        parts = {name: package.read(name) for name in package.namelist()}
-    parts[part] = edit(parts[part])
+        parts = [(info, package.read(info)) for info in package.infolist()]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as package:
-        for name, content in parts.items():
-            package.writestr(name, content)
+        for info, content in parts:
+            package.writestr(info, edit(content) if info.filename == part else content)
 
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -82,10 +82,10 @@ RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 # Cell formats: 0 general, 1 m/d/yyyy, 2 [h]:mm:ss, 3 h:mm:ss, 4 mmm-yy.
 STYLES = (
-    f'<styleSheet xmlns="{MAIN}"><fonts count="1"><font/></fonts><fills count="1"><fill/></fills>'
+    f'<styleSheet xmlns="{MAIN}"><fonts count="1"><font/></fonts><fills count="1"><fill><patternFill/></fill></fills>'
     '<borders count="1"><border/></borders><cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="5"><xf/>'
     + "".join(f'<xf numFmtId="{number}" applyNumberFormat="1"/>' for number in (14, 46, 21, 17))
-    + "</cellXfs></styleSheet>"
+    + '</cellXfs><cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>'
 )
 
 
@@ -499,10 +499,10 @@ def test_a_published_file_is_readable_by_the_group_and_nobody_else_whatever_the_
 
 def test_the_same_content_leaves_the_file_as_it_is(station: Station) -> None:
     """R6: not even when the workbook was saved again."""
-    write_workbook(station.workbook, rows("a", "b"))
+    write_workbook(station.workbook, rows("a", "b"), others={"Pending": [["x"]]})
     station.copy()
     before = (station.dated().stat().st_ino, station.dated().stat().st_mtime_ns)
-    write_workbook(station.workbook, rows("a", "b"), others={"Pending": [["changed"]]})
+    edit_part(station.workbook, "xl/worksheets/sheet2.xml", lambda xml: xml.replace(b"<t>x</t>", b"<t>changed</t>"))
     edit_part(station.workbook, "docProps/core.xml", lambda xml: xml.replace(b"openpyxl", b"somebody"))
     result = station.copy()
     assert (station.dated().stat().st_ino, station.dated().stat().st_mtime_ns) == before
@@ -747,7 +747,8 @@ class LostMeanwhile(LocalShare):
     """The connection breaks in the middle of the file."""
 
     def open(self, path: str) -> BinaryIO:
-        return _Lost(super().open(path).read()[:100])
+        with super().open(path) as stream:
+            return _Lost(stream.read()[:100])
 
 
 class _Lost(io.BytesIO):
@@ -912,8 +913,9 @@ def test_a_full_disk_fails_the_import_and_leaves_the_old_file_alone(station: Sta
         timeout=60,
         check=False,
     )
-    assert (done.stdout, done.stderr) == (
+    assert (done.stdout, re.sub(r"\d\.\ds", "0.0s", done.stderr)) == (
         f"No space left for Commercial Log 250902.xlsx in {station.data.daily}; nothing was changed.\n"
         "['Commercial Log 250902.xlsx'] b'the old file'\n",
-        "",
+        f"FAILED | Duration: 0.0s | ERROR No space left for Commercial Log 250902.xlsx in {station.data.daily}; "
+        "nothing was changed.\n",
     )
