@@ -48,7 +48,8 @@ TYPED = "calamine read + typing"
 PARSED = "read, type, validate, hash; no database"
 LOAD, FIRST, RERUN = "next day's file to commit", "first load of all rows", "unchanged rerun"
 ROTATION = "stored and verified"
-OPENPYXL_COPY, PANDAS_COPY = "openpyxl read + write", "pandas + openpyxl"
+OPENPYXL_COPY, STREAMED = "openpyxl read + write", "openpyxl streamed"
+PANDAS_COPY = "pandas + openpyxl"
 EXECUTEMANY, TO_SQL, ROW_LOOP = "openpyxl + delete/insert", "pandas + to_sql", "openpyxl + row loop with lookups"
 
 GOALS = (
@@ -57,7 +58,9 @@ GOALS = (
     Goal("file to commit / bare calamine read + typing", ("update", LOAD), ("update", TYPED), at_most=2),
     Goal("openpyxl + delete/insert / file to commit", ("update", EXECUTEMANY), ("update", LOAD), at_least=4),
     Goal("unchanged rerun / its own reading and typing", ("update", RERUN), ("update", PARSED), at_most=1.1),
-    Goal("4.4 million / 110 thousand closed spots", ("history", "4.4 million"), ("history", "110 thousand"), at_most=1.1),
+    Goal(
+        "4.4 million / 110 thousand closed spots", ("history", "4.4 million"), ("history", "110 thousand"), at_most=1.1
+    ),
     Goal("memory of the import, MB", ("copy", COPY), by="peak_mb", at_most=400),
     Goal("memory of the update, MB", ("update", LOAD), by="peak_mb", at_most=400),
     Goal("memory of the first load, MB", ("update", FIRST), by="peak_mb", at_most=400),
@@ -256,6 +259,7 @@ def _copies(station: Station) -> list[Way]:
         Way(READ, read_sheet, (source,), ("python_calamine",)),
         our_copy(station, COPY),
         usual_copy(OPENPYXL_COPY, usual.copy_with_openpyxl, "openpyxl"),
+        usual_copy(STREAMED, usual.copy_streaming, "openpyxl"),
         usual_copy(PANDAS_COPY, usual.copy_with_pandas, "pandas", "openpyxl"),
     ]
 
@@ -289,9 +293,7 @@ def _loads(station: Station, database: Database) -> list[Way]:
 
 def _archives(station: Station) -> list[Way]:
     data = DataRoot(station.root / "rotation")
-    workbooks = [
-        data.daily / workbook.dated_name(ARCHIVED + timedelta(days=number)) for number in range(ARCHIVED_DAYS)
-    ]
+    workbooks = [data.daily / workbook.dated_name(ARCHIVED + timedelta(days=number)) for number in range(ARCHIVED_DAYS)]
     archive = data.archive / f"commercial-logs-{ARCHIVED:%Y-%m}.zip"
 
     def fill() -> None:

@@ -31,6 +31,17 @@ INSERT = (
 
 
 def copy_with_openpyxl(source: Path, target: Path) -> None:
+    """Open it, drop the other sheets, save it."""
+    from openpyxl import load_workbook
+
+    copy = load_workbook(source, data_only=True)
+    for other in set(copy.sheetnames) - {SHEET}:
+        del copy[other]
+    copy.save(target)
+
+
+def copy_streaming(source: Path, target: Path) -> None:
+    """openpyxl without keeping the sheet, and without its formats."""
     from openpyxl import Workbook, load_workbook
 
     copy = Workbook(write_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.measure import Figure, Sample
 
 Place = tuple[str, str]
+FIGURE = set("0123456789.,%")
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Report:
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """The first column is text, what looks like a figure is set to the right."""
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        right = [all(row[at][:1].isdigit() or not row[at] for row in rows) for at in range(len(head))]
+        columns = list(zip(head, *rows, strict=True))
+        widths = [max(3, *map(len, column)) for column in columns]
+        right = [all(set(cell) <= FIGURE for cell in column[1:]) for column in columns]
         rule = ["-" * (width - 1) + (":" if flush else "-") for width, flush in zip(widths, right, strict=True)]
         for row in (head, rule, *rows):
             cells = (
@@ -78,7 +80,12 @@ class Report:
             [
                 (
                     *(f"**{way}**" if way == ours else way, str(figure.repetitions)),
-                    *(f"{sample.wall:.3f}", f"{sample.cpu:.3f}", f"{sample.cpu / least:.2f}", f"{sample.cpu / own:.2f}"),
+                    *(
+                        f"{sample.wall:.3f}",
+                        f"{sample.cpu:.3f}",
+                        f"{sample.cpu / least:.2f}",
+                        f"{sample.cpu / own:.2f}",
+                    ),
                     *(f"{sample.peak_mb:.0f}", f"{sample.base_mb:.0f}", f"{sample.imports:.2f}", figure.outcome),
                 )
                 for way, figure in measured.items()

@@ -103,7 +103,7 @@ class Airflow:
                 scheduler__scheduler_idle_sleep_time=0.2,  # the default of 1 s is the gap between any two tasks
                 # A task whose worker was killed is noticed by its missing heartbeat, one whose scheduler was killed
                 # is an orphan; by default both take five minutes.
-                scheduler__task_instance_heartbeat_timeout=30,
+                scheduler__task_instance_heartbeat_timeout=60,
                 scheduler__orphaned_tasks_check_interval=10,
                 # The supervisor of a task often misses its end and looks again after this time: by default a failure is
                 # known 5 s late.

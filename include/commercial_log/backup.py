@@ -20,9 +20,9 @@ from include.common.results import StepResult
 from include.common.sql import raise_if_locked
 from include.errors import CheckFailed, ContractViolation, SourceMissing, StoreBusy, StoreFull
 
-JOB = "bookedbiz_backup"
-VERIFY_JOB = "bookedbiz_backup_verify"
-RESTORE_JOB = "bookedbiz_restore"
+JOB = "commercial_log_backup"
+VERIFY_JOB = "commercial_log_backup_verify"
+RESTORE_JOB = "commercial_log_restore"
 PATIENCE = 30.0  # seconds to wait for another writer
 _STAMP = "%Y%m%d_%H%M%S"
 _NAME = re.compile(r"^database_backup_\d{8}_\d{6}\.db$")

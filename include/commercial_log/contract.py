@@ -107,7 +107,8 @@ def match_headers(cells: Sequence[Any], *, where: str) -> HeaderMap:
             )
         else:
             there = cells[expected] if expected < len(cells) else None
-            faults.append(f"'{column.header}' is missing (column {column_letters(expected)} holds {there!r})")
+            shown = repr(str(there)) if _fold(there) else "nothing"
+            faults.append(f"'{column.header}' is missing (column {column_letters(expected)} holds {shown})")
     if faults:
         raise ContractViolation(
             f"{where}, row 1: {'; '.join(faults)}.",

@@ -175,8 +175,7 @@ def _remark(
     def cell(name: str) -> Any:
         return row[sheet.header.positions[POSITION[name]]]
 
-    raw = cell(column)
-    bill_code = READERS["text"](cell("bill_code"))[0]
+    raw, bill_code = READERS["text"](cell(column))[0], READERS["text"](cell("bill_code"))[0]
     gross = READERS["money"](cell("gross_rate"))[0]
     return Remark(
         severity,
@@ -184,7 +183,7 @@ def _remark(
         where.row,
         reason,
         COLUMNS[POSITION[column]].header,
-        None if raw in ("", None) else str(raw)[:_RAW_LENGTH],
+        None if raw is None else str(raw)[:_RAW_LENGTH],
         None if bill_code is None else str(bill_code),
         gross if isinstance(gross, float) else None,
     )

@@ -185,8 +185,11 @@ class S3Store:
         with atomic_write(target) as temporary, _s3_errors(f"{self.where}: fetching {name}"):
             metadata = self.client.head_object(Bucket=self.bucket, Key=key)["Metadata"]
             if "sha256" not in metadata:
+                address = f"{self.where}/{name}"
                 raise _without_hash(
-                    self.where, name, f"aws s3 cp --metadata sha256=HASH --metadata-directive REPLACE {name} {name}"
+                    self.where,
+                    name,
+                    f"aws s3 cp --metadata sha256=HASH --metadata-directive REPLACE {address} {address}",
                 )
             self.client.download_file(self.bucket, key, str(temporary))
             _compare(sha256_of(temporary), metadata["sha256"], f"{self.where}/{name}")
@@ -244,7 +247,10 @@ class DropboxStore:
     def put(self, source: Path, name: str) -> None:
         what = f"storing {name}"
         size = source.stat().st_size
-        session = self._upload("start", {"close": False}, what).json()["session_id"]
+        started = self._upload("start", {"close": False}, what)
+        if started.status_code == 409:
+            raise self._refusal(started, what)
+        session = started.json()["session_id"]
         offset = 0
         while offset < size:
             offset = self._append(session, source, offset, min(offset + self._part_bytes, size), what)

@@ -343,12 +343,12 @@ def _unreadable(
     size = path.stat().st_size
     with path.open("rb") as stream:
         first = stream.read(64)
-    what = f"{name} is not a readable workbook: {size:,} bytes, {_kind(first)} ({error})."
+    what = f"{name} is not a readable workbook: {size:,} bytes, {_kind(first)} ({str(error) or type(error).__name__})."
     if being_saved and (not first.strip(b"\0") or first.startswith(b"PK")):
         return SourceChanging(
             what, next_step="It is read again, as someone may be saving it. If it stays, ask traffic to save it anew."
         )
-    return ContractViolation(what, next_step="Ask traffic to save it as an XLSX workbook without a password.")
+    return ContractViolation(what, next_step="Have it saved again as an XLSX workbook without a password.")
 
 
 def _kind(first: bytes) -> str:

@@ -23,6 +23,7 @@ COMMERCIAL_LOG_BACKUP = "commercial_log_backup"
 PROBES = 2
 PROBE_SECONDS = 5
 HTTP_SECONDS = 60
+HTTP_TRIES = 5
 
 
 def settings(system: str) -> dict[str, Any]:
@@ -146,8 +147,10 @@ def open_object_store(conn_id: str) -> Iterator["ObjectStore"]:
         yield FolderStore(path_of(conn_id))
     elif connection.conn_type == "aws":
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+        from botocore.config import Config
 
-        client = S3Hook(aws_conn_id=conn_id).get_conn()
+        config = Config(retries={"total_max_attempts": HTTP_TRIES, "mode": "standard"})
+        client = S3Hook(aws_conn_id=conn_id, config=config).get_conn()
         yield S3Store(client, extra["bucket"], extra.get("prefix", ""))
     elif connection.conn_type == "dropbox":
         import time

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.common import locks
+from sandbox.commercial_log.generator import generate
+from sandbox.commercial_log.workbook import write_sheets
 
 from .conftest import BOOKINGS, Estate, holders_of, wait
 
@@ -275,6 +277,23 @@ def test_a_backup_can_be_restored(estate):
         db.execute("DELETE FROM spot_language_assignments")
     assert estate.run("commercial_log_restore", confirm=True) == "success"
     assert estate.bookings() == saved
+
+
+def test_a_recap_of_past_months_replaces_and_closes_them(estate, tmp_path):
+    """R19: all months of the file, closed ones too; the second time nothing changes."""
+    past = estate.world.today.replace(day=15) - timedelta(days=3 * 365)
+    recap = tmp_path / "Recap.xlsx"
+    write_sheets({"Data": generate(past, scale=0.005).commercials}, recap, modified=past)
+    conf = {"data_file": str(recap), "closed_by": "A. Ledger"}
+    assert estate.run("commercial_log_historical_import", **conf) == "success"
+    ids = estate.ids()
+    [(spots, historical)] = estate.query(
+        "SELECT count(*), sum(is_historical) FROM spots WHERE source_file = 'Recap.xlsx:Data'"
+    )
+    assert spots == historical > 50
+    assert estate.run("commercial_log_historical_import", **conf) == "success"
+    assert estate.ids() == ids
+    assert estate.run("commercial_log_historical_import", **conf, year=past.year + 1) == "failed"
 
 
 @pytest.mark.parametrize(

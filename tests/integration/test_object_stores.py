@@ -397,6 +397,7 @@ def test_a_server_that_falls_silent_counts_as_a_failed_attempt(dropbox: Dropbox,
 @pytest.mark.parametrize(
     ("call", "summary", "kind"),
     [
+        ("start", "concurrent_session_data_not_allowed", ContractViolation),
         ("finish", "path/insufficient_space", StoreFull),
         ("finish", "path/no_write_permission", ContractViolation),
         ("finish", "lookup_failed/not_found", SourceUnavailable),
@@ -442,6 +443,15 @@ def test_s3_keeps_the_hash_of_the_whole_and_computes_those_of_the_parts(s3: S3, 
     head = s3.store.client.head_object(Bucket=BUCKET, Key="backups/a.db", ChecksumMode="ENABLED")
     assert head["Metadata"] == {"sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     assert head["ETag"].endswith('-3"')
+
+
+def test_the_number_of_parts_that_amazon_adds_to_the_hash_is_no_difference(s3: S3, source: Path) -> None:
+    def add_parts(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["ChecksumSHA256"] += "-3"
+
+    s3.store.client.meta.events.register("after-call.s3.HeadObject", add_parts)
+    s3.store.put(source, "a.db")
+    assert s3.store.names() == ["a.db"]
 
 
 def test_what_s3_holds_being_another_than_what_was_sent_fails_removes_it_and_deletes_no_backup(

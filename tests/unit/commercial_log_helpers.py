@@ -119,6 +119,52 @@ def write_workbook(
     return path
 
 
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+_OFFICE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+# Cell formats: 0 general, 1 m/d/yyyy, 2 [h]:mm:ss, 3 h:mm:ss, 4 mmm-yy.
+_STYLES = (
+    f'<styleSheet xmlns="{_MAIN}"><fonts count="1"><font/></fonts><fills count="1"><fill><patternFill/></fill></fills>'
+    '<borders count="1"><border/></borders><cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="5"><xf/>'
+    + "".join(f'<xf numFmtId="{number}" applyNumberFormat="1"/>' for number in (14, 46, 21, 17))
+    + '</cellXfs><cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>'
+)
+
+
+def package_parts(sheets: Mapping[str, str], *, strings: str = "", prefix: str = "") -> dict[str, str]:
+    """The parts of an XLSX package with sheets given as XML of their rows; what libraries cannot write can stand there.
+
+    ``strings`` are the shared ones, ``prefix`` a namespace prefix for the elements of the sheets.
+    """
+    p = f"{prefix}:" if prefix else ""
+    xmlns = f'xmlns:{prefix}="{_MAIN}"' if prefix else f'xmlns="{_MAIN}"'
+    pages = {f"worksheets/sheet{number}.xml": rows for number, rows in enumerate(sheets.values(), 1)}
+    kinds = {"workbook.xml": "sheet.main", **dict.fromkeys(pages, "worksheet")}
+    kinds |= {"styles.xml": "styles", "sharedStrings.xml": "sharedStrings"}
+    types = "".join(
+        f'<Override PartName="/xl/{part}" ContentType="{_OFFICE}.{kind}+xml"/>' for part, kind in kinds.items()
+    )
+    names = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>' for n, name in enumerate(sheets, 1))
+    relation = f'<Relationship Id="rId%d" Type="{_RELATIONS}/%s" Target="%s"/>'
+    related = "".join(relation % (n, kinds[part], part) for n, part in enumerate(list(kinds)[1:], 1))
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"><Default Extension="rels" '
+        f'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>{types}</Types>',
+        "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships">'
+        f"{relation % (1, 'officeDocument', 'xl/workbook.xml')}</Relationships>",
+        "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_RELATIONS}"><sheets>{names}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}/relationships">{related}</Relationships>',
+        "xl/styles.xml": _STYLES,
+        "xl/sharedStrings.xml": f'<sst xmlns="{_MAIN}">{strings}</sst>',
+        **{
+            f"xl/{part}": f"<{p}worksheet {xmlns}><{p}sheetData>{rows}</{p}sheetData></{p}worksheet>"
+            for part, rows in pages.items()
+        },
+    }
+    return {name: '<?xml version="1.0" encoding="UTF-8"?>' + text for name, text in parts.items()}
+
+
 @dataclass(frozen=True)
 class Station:
     """A data folder, a share and a booked-business database of its own."""

@@ -26,6 +26,7 @@ from include.common.journal import read_journal
 from include.common.objectstores import FolderStore
 from include.errors import AlreadyRunning, CheckFailed, ContractViolation, SourceMissing, StoreBusy, StoreFull
 from sandbox.servers.faults import small_disk
+from tests.unit.forked import run_in_child
 
 DAY = date(2025, 9, 2)
 NIGHT = datetime(2025, 9, 2, 2, 5, tzinfo=ZONE)
@@ -118,7 +119,7 @@ def test_a_backup_is_one_file_with_all_the_database_holds_named_by_local_time(
     assert dump(stored) == dump(database)
     assert (result.where, result.written, result.bytes) == (str(stored), 1, stored.stat().st_size)
     assert (result.facts["kept"], result.facts["deleted"]) == ([FIRST], [])
-    line = read_journal(data.logs, "bookedbiz_backup")[0]
+    line = read_journal(data.logs, "commercial_log_backup")[0]
     assert (line.state, line.day) == ("SUCCESS", "2025-09-02")
     assert line.detail == f"backup: {FIRST} | bytes: {stored.stat().st_size}"
 
@@ -215,7 +216,7 @@ def test_a_second_run_of_the_same_day_makes_another_backup(database: Path, store
 
 def test_a_second_backup_at_the_same_time_is_refused(database: Path, store: FolderStore, data: DataRoot) -> None:
     """R51."""
-    with locks.hold(data.backup_lock, "bookedbiz_backup"), pytest.raises(AlreadyRunning):
+    with locks.hold(data.backup_lock, "commercial_log_backup"), pytest.raises(AlreadyRunning):
         back_up(database, store, data)
     assert store.names() == []
 
@@ -301,6 +302,27 @@ def test_no_space_in_the_backup_folder_fails_and_shows_nothing(database: Path, d
     assert files(tiny_disk) == ["database_backup_20250901_020500.db", "database_backup_20250901_020500.db.sha256"]
 
 
+def test_a_copy_that_arrives_damaged_is_not_shown_and_no_older_backup_is_deleted(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R50: the disk at the other end changes the copy before it is compared."""
+    fill(store, "database_backup_20250831_020500.db", "database_backup_20250901_020500.db")
+    before = files(store.folder)
+    damages = [b"!", b""]  # the first time it is read back it is only written through to the disk
+
+    def spoil(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and str(arguments[0]).endswith(f"{FIRST}.tmp") and arguments[1] == "r" and damages:
+            damage = damages.pop()
+            with open(str(arguments[0]), "ab") as copy:  # noqa: PTH123
+                copy.write(damage)
+
+    error = run_in_child(lambda: back_up(database, store, data, keep=1), spoil)
+    assert isinstance(error, CheckFailed)
+    assert f"{FIRST}: what arrived is not what was sent" in error.what
+    assert files(store.folder) == before
+    assert files(data.root) == ["locks", "logs"]
+
+
 # --- verify ---------------------------------------------------------------------------------------------------------
 
 
@@ -361,7 +383,7 @@ def test_the_newest_backup_comes_back_exactly_and_what_it_replaced_is_kept(
     assert (result["where"], result["written"], result["warnings"]) == (str(database), 1, [])
     assert result["facts"]["backup"] == FIRST  # type: ignore[index]
     assert result["facts"]["before"] == kept(database).name  # type: ignore[index]
-    assert read_journal(data.logs, "bookedbiz_restore")[0].state == "SUCCESS"
+    assert read_journal(data.logs, "commercial_log_restore")[0].state == "SUCCESS"
 
 
 def test_a_named_backup_comes_back(database: Path, store: FolderStore, data: DataRoot) -> None:
@@ -425,7 +447,7 @@ def test_the_connected_web_application_sees_all_of_the_old_and_then_all_of_the_n
     [
         ("database_lock", "commercial_log_update"),
         ("files_lock", "commercial_log_import"),
-        ("backup_lock", "bookedbiz_backup"),
+        ("backup_lock", "commercial_log_backup"),
     ],
 )
 def test_no_restore_while_a_job_is_at_work(
@@ -435,7 +457,7 @@ def test_no_restore_while_a_job_is_at_work(
     back_up(database, store, data)
     change(database)
     before = dump(database)
-    with locks.hold(getattr(data, lock), job), pytest.raises(StoreBusy, match=f"bookedbiz_restore has to wait: {job}"):
+    with locks.hold(getattr(data, lock), job), pytest.raises(StoreBusy, match=f"commercial_log_restore has to wait: {job}"):
         restore(database, store, data)
     assert dump(database) == before
     assert files(database.parent) == ["production.db"]
@@ -487,8 +509,9 @@ def remove(database: Path) -> None:
 
 
 def remove_all_but_the_log(database: Path) -> None:
-    with closing(open_database(database)) as db, transaction(db):
-        add_spots(db, 3)
+    with closing(open_database(database)) as db:
+        with transaction(db):
+            add_spots(db, 3)
         shutil.copyfile(f"{database}-wal", database.with_name("log"))
     database.unlink()
     database.with_name("log").replace(f"{database}-wal")
@@ -606,15 +629,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_database_and_the_next_re
                 if calls == limit:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-        child = os.fork()
-        if child == 0:
-            sys.addaudithook(kill)
-            try:
-                restore(database, store, data)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        outcome = run_in_child(lambda data=data, path=database: restore(path, store, data), kill)  # type: ignore[misc]
         holders = [path for path in (database, kept(database)) if path.exists()]
         if disaster:
             assert ruined in [path.read_bytes() for path in holders]
@@ -623,8 +638,8 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_database_and_the_next_re
             assert dump(database) in (saved, dump(original))
         restore(database, store, data)
         assert dump(database) == saved
-        if code == 0:
+        if outcome is None:
             assert attempt > 15
             return
-        assert code == -signal.SIGKILL
+        assert outcome == signal.SIGKILL
     pytest.fail("The restore never got through.")

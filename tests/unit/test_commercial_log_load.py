@@ -576,7 +576,7 @@ def test_too_many_rejects_fail_the_run_before_any_change(
         station.load(cells)
     assert refused.value.what == (
         f"Commercial Log 250902.xlsx, sheet 'Commercials': {rejects} rows rejected, {allowed} allowed; the first is "
-        f"Excel row {first}, column 'Bill Code', MISSING_BILL_CODE: None."
+        f"Excel row {first}, column 'Bill Code', MISSING_BILL_CODE."
     )
     assert station.dump(without=AUDIT) == before
     assert station.sql("SELECT count(*) FROM import_rejects WHERE severity = 'reject'") == [(rejects,)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -18,6 +17,7 @@ from include.commercial_log.rotation import archive_of, list_archives, rotate_fi
 from include.common import locks
 from include.common.journal import read_journal
 from include.errors import AlreadyRunning, CheckFailed, StaleInput, StoreBusy, StoreFull
+from tests.unit.forked import run_in_child
 
 SUNDAY = date(2025, 9, 7)
 
@@ -321,28 +321,43 @@ def test_a_second_rotation_is_refused(data: DataRoot) -> None:
         rotate(data)
 
 
-def in_a_child(hook: Callable[[str, tuple[object, ...]], None], work: Callable[[], object]) -> int:
-    """Run ``work`` in a forked child that calls ``hook`` at every audited call; its exit code, negative if killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            sys.addaudithook(hook)
-            work()
-            os._exit(0)
-        except BaseException as error:
-            os._exit(10 if isinstance(error, StoreFull) else 1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_no_space_left_keeps_every_file_and_leaves_no_temporary(data: DataRoot) -> None:
     write(data, date(2025, 8, 1))
     before = state(data.root)
 
-    def full(event: str, arguments: tuple[object, ...]) -> None:
+    def fill_the_disk(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open" and str(arguments[0]).endswith(".zip.tmp"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    assert in_a_child(full, lambda: rotate(data)) == 10
+    assert isinstance(run_in_child(lambda: rotate(data), fill_the_disk), StoreFull)
+    assert state(data.root) == before
+
+
+def an_empty_archive(_: bytes) -> bytes:
+    return b"PK\5\6" + bytes(18)
+
+
+@pytest.mark.parametrize("damage", [with_a_flipped_bit, truncated, an_empty_archive])
+def test_an_archive_that_did_not_arrive_on_the_disk_as_written_is_not_published(
+    data: DataRoot, damage: Callable[[bytes], bytes]
+) -> None:
+    """R45: the disk changes the new archive after it was written and before it is checked."""
+    write(data, date(2025, 8, 1))
+    rotate(data)
+    write(data, date(2025, 8, 2))
+    before = state(data.root)
+
+    pending = [damage]
+
+    def spoil(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and str(arguments[0]).endswith(".zip.tmp") and arguments[1] == "r" and pending:
+            written = Path(str(arguments[0]))
+            change = pending.pop()
+            written.write_bytes(change(written.read_bytes()))
+
+    error = run_in_child(lambda: rotate(data), spoil)
+    assert isinstance(error, CheckFailed)
+    assert "commercial-logs-2025-08.zip was not changed, its new copy failed the check" in error.what
     assert state(data.root) == before
 
 
@@ -374,15 +389,15 @@ def test_a_kill_at_any_moment_loses_nothing_and_the_next_run_finishes(tmp_path: 
                 if calls == limit:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-        code = in_a_child(kill, lambda data=data: rotate(data, run_day))  # type: ignore[misc]
+        outcome = run_in_child(lambda data=data: rotate(data, run_day), kill)  # type: ignore[misc]
         found = {path.name: path.read_text() for path in data.daily.glob("*.xlsx")}
         for archive in (archive_of(data, august), archive_of(data, september)):
             found |= members(archive) if archive.exists() else {}
         assert found == expected(*all_days)
         rotate(data, run_day)
         assert {name: content for name, (content, *_) in state(data.root).items()} == final
-        if code == 0:
+        if outcome is None:
             assert attempt > 30
             return
-        assert code == -signal.SIGKILL
+        assert outcome == signal.SIGKILL
     pytest.fail("The rotation never got through.")

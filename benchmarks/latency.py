@@ -1,0 +1,184 @@
+"""From an operator's ``airflow dags trigger commercial_log_import`` to the update's success, and where the time goes.
+
+A whole Airflow with a station of 1.1 million closed spots on a throw-away state directory. Every run finds another
+day's workbook on the share: the first fills all open months, the others change 4 % of the rows. The moments are those
+Airflow keeps of its runs and tasks, the log lines of the steps, and the seconds the steps report.
+"""
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from benchmarks.measure import Sample, peak_mb
+from benchmarks.report import Goal, Report
+from sandbox.airflow import Airflow
+from sandbox.commercial_log.estate import CommercialLog
+from sandbox.demo import running_estate
+
+IMPORT, UPDATE = ("commercial_log_import", "copy_workbook"), ("commercial_log_update", "load_bookings")
+CLOSED_SPOTS = 1_100_000
+RUNS = 5
+WORKER = b"airflow worker -- "
+GOALS = (
+    Goal("trigger to the update's success, s", ("latency", "total"), by="wall", at_most=12),
+    Goal("memory of the import in Airflow, MB", ("latency", IMPORT[1]), by="peak_mb", at_most=400),
+    Goal("memory of the update in Airflow, MB", ("latency", UPDATE[1]), by="peak_mb", at_most=400),
+)
+
+
+class Part(NamedTuple):
+    """A part of the way: whose time it is, what happens."""
+
+    whose: str
+    what: str
+
+
+def run(report: Report, _cache: Path, *, quick: bool) -> None:
+    """Trigger the import a few times; ``quick`` twice and with a tenth of the closed spots."""
+    history, runs = (CLOSED_SPOTS // 10, 2) if quick else (CLOSED_SPOTS, RUNS)
+    with (
+        tempfile.TemporaryDirectory(prefix="latency-") as folder,
+        running_estate(Path(folder), history=history, say=lambda _: None) as (airflow, world, _),
+    ):
+        airflow.wait_for_dags(world.dags)
+        for dag_id in (IMPORT[0], UPDATE[0]):
+            airflow.api.unpause(dag_id)
+        taken, loads = [], []
+        for number in range(runs):
+            world.move_to(world.today + timedelta(days=number))
+            loads.append(os.getloadavg()[0])
+            taken.append(_trigger(airflow, world))
+        with _watching_memory() as peaks:  # in a run of its own: looking costs time
+            _trigger(airflow, world)
+            tasks = {
+                task["id"]: task["task_id"]
+                for dag_id, _ in (IMPORT, UPDATE)
+                for task in airflow.api.task_instances(dag_id, airflow.api.runs(dag_id)[-1]["dag_run_id"])
+            }
+    report.figures["latency", "total"] = Sample(median(sum(parts.values()) for parts in taken), 0, 0, 0, 0)
+    memory = {tasks[title]: peak for title, peak in peaks.items() if title in tasks}  # others are idle executors
+    report.figures |= {("latency", task): Sample(0, 0, peak, 0, 0) for task, peak in memory.items()}
+    _print(report, taken, loads, memory)
+
+
+def _trigger(airflow: Airflow, world: CommercialLog) -> dict[Part, float]:
+    """Trigger the import as an operator does and wait for the update; the seconds of each part, in order."""
+    before = {dag_id: len(airflow.api.runs(dag_id)) for dag_id, _ in (IMPORT, UPDATE)}
+    began = datetime.now(UTC)
+    done = airflow.cli("dags", "trigger", IMPORT[0], "-c", json.dumps({"date": world.today.isoformat()}))
+    if done.returncode:
+        raise RuntimeError(f"airflow dags trigger failed:\n{done.stderr[-2000:]}")
+    moments: list[tuple[Part | None, datetime]] = [(None, began)]
+    for (dag_id, task_id), asked in (
+        (IMPORT, Part("command line", "Python, imports, the import's run is created")),
+        (UPDATE, Part("scheduler", "the import's event starts the update's run")),
+    ):
+        run = _ended_run(airflow, dag_id, before[dag_id])
+        tasks = {task["task_id"]: task for task in airflow.api.task_instances(dag_id, run["dag_run_id"])}
+        moments += [(asked, _moment(run["queued_at"])), *_task_moments(airflow, run, tasks.pop(task_id))]
+        for other in tasks.values():  # of the update: a task that skips itself
+            moments += [
+                (Part("scheduler", f"queue {other['task_id']}"), _moment(other["queued_when"])),
+                (Part("task process", f"{other['task_id']}: start"), _moment(other["start_date"])),
+                (Part("task process", f"{other['task_id']}: skips itself"), _moment(other["end_date"])),
+            ]
+    moments.append((Part("scheduler", "the update's run is a success"), _moment(run["end_date"])))
+    return {part: (at - before).total_seconds() for (_, before), (part, at) in pairwise(moments) if part}
+
+
+def _task_moments(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> Iterator[tuple[Part, datetime]]:
+    name = task["task_id"]
+    logged = _logged(airflow, run, name)
+    yield Part("scheduler", f"queue {name}"), _moment(task["queued_when"])
+    yield Part("task process", f"{name}: start"), _moment(task["start_date"])
+    yield Part("task process", f"{name}: DAG file, imports, connections"), logged["START"]
+    phase_end = logged["START"]
+    for phase, seconds in _phases(airflow, run, name).items():
+        phase_end += timedelta(seconds=seconds)
+        yield Part("work", f"{name}: {phase}"), phase_end
+    yield Part("work", f"{name}: choice, hashes, audit, commit, rename"), logged["SUCCESS"]
+    yield Part("task process", f"{name}: result, asset event, end"), _moment(task["end_date"])
+
+
+def _ended_run(airflow: Airflow, dag_id: str, known: int, *, timeout: float = 120.0) -> dict[str, Any]:
+    run = airflow.api.wait_for_run(dag_id, lambda _: len(airflow.api.runs(dag_id)) > known, timeout=timeout)
+    if airflow.api.wait_run(dag_id, run["dag_run_id"], timeout) != "success":
+        raise RuntimeError(f"{dag_id} failed; see its log.")
+    return airflow.api.runs(dag_id)[-1]
+
+
+def _logged(airflow: Airflow, run: dict[str, Any], task_id: str) -> dict[str, datetime]:
+    """When the step's first and last line were logged."""
+    path = f"dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'], safe='')}/taskInstances/{task_id}/logs/1"
+    messages = airflow.api.request("GET", path, params={"full_content": True})["content"]
+    firsts = ((str(message["event"]).partition(" | ")[0], message.get("timestamp")) for message in messages)
+    return {word: _moment(at) for word, at in firsts if at and word in ("START", "SUCCESS")}
+
+
+def _phases(airflow: Airflow, run: dict[str, Any], task_id: str) -> dict[str, float]:
+    event = next(each for each in airflow.api.asset_events() if each["source_run_id"] == run["dag_run_id"])
+    facts = event["extra"]["facts"]
+    seconds: dict[str, float] = facts.get("seconds", facts)
+    return {name: value for name, value in seconds.items() if isinstance(value, float)}
+
+
+@contextmanager
+def _watching_memory() -> Iterator[dict[str, float]]:
+    """The peak memory in MB of every worker process seen in the block, by its title: a task's is its instance's id."""
+    peaks: dict[str, float] = {}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            for process in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError, ValueError, IndexError):  # ended while we looked
+                    command = (process / "cmdline").read_bytes()
+                    if command.startswith(WORKER):
+                        title = command[len(WORKER) :].rstrip(b"\0 ").decode()
+                        peaks[title] = max(peaks.get(title, 0.0), peak_mb(process.name))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peaks
+        time.sleep(0.1)
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _print(report: Report, taken: list[dict[Part, float]], loads: list[float], peaks: dict[str, float]) -> None:
+    def line(first: str, second: str, seconds: list[float]) -> tuple[str, ...]:
+        return first, second, f"{median(seconds):.2f}", *(f"{each:.2f}" for each in seconds)
+
+    head = ("median s", *(f"run {number}" for number in range(1, len(taken) + 1)))
+    totals = [sum(parts.values()) for parts in taken]
+    report.table(
+        ("whose time", "part", *head),
+        [
+            *(line(part.whose, part.what, [parts[part] for parts in taken]) for part in taken[0]),
+            line("", "**trigger to success**", totals),
+            line("", "load average before", loads),
+        ],
+    )
+    whose = dict.fromkeys(part.whose for part in taken[0])
+    sums = {each: [sum(s for part, s in parts.items() if part.whose == each) for parts in taken] for each in whose}
+    report.table(
+        ("whose time", "share", *head),
+        [line(each, f"{median(seconds) / median(totals):.0%}", seconds) for each, seconds in sums.items()],
+    )
+    report.table(("task process", "peak MB"), [(task, f"{peak:.0f}") for task, peak in peaks.items()])
