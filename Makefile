@@ -44,8 +44,8 @@ bench: $(VENV)/ready  ## every data job against the tool's limit and the usual w
 docs: $(VENV)/ready  ## generate docs/DAGS.md
 	PYTHONPATH=.:plugins $(BIN)/python -m dagkit.docs docs/DAGS.md
 
-env: $(VENV)/ready  ## make .env with generated secrets for docker compose
-	$(BIN)/python -m include.scripts.make_env
+env:  ## make .env with generated secrets for docker compose; needs nothing but Python
+	$(PYTHON) -m include.scripts.make_env
 
 lock: $(VENV)/ready  ## resolve requirements.txt and the dev group anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -35,8 +35,8 @@ from sandbox.commercial_log.share import WORKBOOK, publish
 DAY = date(2025, 8, 28)
 NEXT_DAY = DAY + timedelta(days=1)
 OLDEST_OPEN = date(2025, 7, 1)
-HISTORIES = {"110 thousand": 110_000, "1.1 million": 1_100_000, "4.4 million": 4_400_000}
-FULL = "1.1 million"
+LEAST, FULL, MOST = "110 thousand", "1.1 million", "4.4 million"
+HISTORIES = {LEAST: 110_000, FULL: 1_100_000, MOST: 4_400_000}
 SCALES = (0.25, 1.0, 4.0)
 ARCHIVED = date(2025, 7, 1)
 ARCHIVED_DAYS = 30
@@ -73,10 +73,8 @@ def run(report: Report, cache: Path, *, quick: bool) -> None:
     cache = _current(cache)
     times = partial(measure, repetitions=3 if quick else 7, slow_repetitions=1 if quick else 3)
     stations = {scale: Station(cache, scale) for scale in ((1.0,) if quick else SCALES)}
-    databases = {
-        name: Database(cache, spots) for name, spots in HISTORIES.items() if not quick or name == "110 thousand"
-    }
-    history = next(iter(databases)) if quick else FULL
+    databases = {name: Database(cache, spots) for name, spots in HISTORIES.items() if not quick or name == LEAST}
+    history = LEAST if quick else FULL
     station, database = stations[1.0], databases[history]
 
     report.job("copy", "Copy the sheet", times(_copies(station)), limit=READ, ours=COPY)
@@ -91,9 +89,9 @@ def run(report: Report, cache: Path, *, quick: bool) -> None:
     loads = [our_load(stations[scale], database, rows[scale]) for scale in SCALES]
     report.job("rows", "Next day's file: growth with its rows", times(loads), limit=rows[1.0], ours=rows[1.0])
     loads = [our_load(station, each, name) for name, each in databases.items()]
-    report.job("history", "Next day's file: growth with closed spots", times(loads), limit="110 thousand", ours=FULL)
+    report.job("history", "Next day's file: growth with closed spots", times(loads), limit=LEAST, ours=FULL)
     loads = [our_load(station, each, name, day=DAY) for name, each in databases.items()]
-    report.job("reruns", "Unchanged rerun: growth with closed spots", times(loads), limit="110 thousand", ours=FULL)
+    report.job("reruns", "Unchanged rerun: growth with closed spots", times(loads), limit=LEAST, ours=FULL)
 
 
 # --- data --------------------------------------------------------------------------------------------------------

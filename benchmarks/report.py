@@ -79,17 +79,18 @@ class Report:
             ("way", "n", "wall s", "CPU s", "/ limit", "/ ours", "peak MB", "base MB", "imports s", "outcome"),
             [
                 (
-                    *(f"**{way}**" if way == ours else way, str(figure.repetitions)),
-                    *(
-                        f"{sample.wall:.3f}",
-                        f"{sample.cpu:.3f}",
-                        f"{sample.cpu / least:.2f}",
-                        f"{sample.cpu / own:.2f}",
-                    ),
-                    *(f"{sample.peak_mb:.0f}", f"{sample.base_mb:.0f}", f"{sample.imports:.2f}", figure.outcome),
+                    f"**{way}**" if way == ours else way,
+                    str(figure.repetitions),
+                    f"{figure.sample.wall:.3f}",
+                    f"{figure.sample.cpu:.3f}",
+                    f"{figure.sample.cpu / least:.2f}",
+                    f"{figure.sample.cpu / own:.2f}",
+                    f"{figure.sample.peak_mb:.0f}",
+                    f"{figure.sample.base_mb:.0f}",
+                    f"{figure.sample.imports:.2f}",
+                    figure.outcome,
                 )
                 for way, figure in measured.items()
-                for sample in (figure.sample,)
             ],
         )
 

@@ -457,7 +457,10 @@ def test_no_restore_while_a_job_is_at_work(
     back_up(database, store, data)
     change(database)
     before = dump(database)
-    with locks.hold(getattr(data, lock), job), pytest.raises(StoreBusy, match=f"commercial_log_restore has to wait: {job}"):
+    with (
+        locks.hold(getattr(data, lock), job),
+        pytest.raises(StoreBusy, match=f"commercial_log_restore has to wait: {job}"),
+    ):
         restore(database, store, data)
     assert dump(database) == before
     assert files(database.parent) == ["production.db"]

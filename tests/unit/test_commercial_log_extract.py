@@ -169,6 +169,9 @@ def test_shared_inline_and_rich_texts_are_copied_however_the_package_was_written
     raw_workbook(station.workbook, [cells], strings=strings, prefix=prefix, stream=stream)
     station.copy()
     assert cells_of(station.dated()) == cells_of(station.workbook)
+    with zipfile.ZipFile(station.dated()) as package:
+        # Sizes stand before the data, where programs that read from the front look for them.
+        assert not any(info.flag_bits & 0x08 for info in package.infolist())
     assert [value for value, *_ in cells_of(station.dated())[1]][:12] == [
         "rich text",
         "shared",

@@ -17,7 +17,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,13 @@ def test_an_accepted_row_becomes_one_spot_with_all_its_columns(station: Station)
             "spot_category": "language_assignment_required",
         }
     ]
+
+
+def test_the_day_of_a_run_is_the_stations_and_moments_are_kept_in_utc(station: Station) -> None:
+    """4.1, R5: an evening at the station is the next day in UTC."""
+    station.load(rows("a"), mode="HISTORICAL", closed_by="bob", now=datetime(2025, 9, 3, 5, tzinfo=UTC))
+    assert station.sql("SELECT effective_date, load_date FROM spots") == [("2025-09-02", "2025-09-03 05:00:00")]
+    assert station.sql("SELECT closed_date FROM month_closures") == [("2025-09-02",)]
 
 
 def test_a_load_reports_and_records_every_count(station: Station) -> None:
