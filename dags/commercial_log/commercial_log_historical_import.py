@@ -20,10 +20,18 @@ from dagkit import connections, partitions, policies
     schedule=None,
     params={
         "data_file": Param(type="string", minLength=1, title="Workbook", description="Full path on the worker."),
-        "closed_by": Param(type="string", minLength=1, title="Closed by"),
-        "year": Param(None, type=["null", "integer"], minimum=2000, title="Year all months must belong to"),
+        "closed_by": Param(type="string", minLength=1, title="Closed by", description="Name of whoever closes them."),
+        "year": Param(
+            None,
+            type=["null", "integer"],
+            minimum=2000,
+            title="Year",
+            description="Refuses a workbook with months of another year. Empty: any year.",
+        ),
         "skip_closed": Param(False, type="boolean", title="Leave closed months alone"),
-        "dry_run": Param(False, type="boolean", title="Dry run: report everything, write nothing"),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Reports everything in the log, writes nothing."
+        ),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="manual", timeout=timedelta(hours=1)),
 )

@@ -24,7 +24,12 @@ from dagkit.timetables import DailyPartitionTimetable
     schedule=DailyPartitionTimetable("0 1 * * *", timezone="America/Los_Angeles", jitter=timedelta(minutes=5)),
     params={
         "date": partitions.date_param(),
-        "allow_shrink": Param(False, type="boolean", title="Accept fewer than half of the earlier rows"),
+        "allow_shrink": Param(
+            False,
+            type="boolean",
+            title="Accept fewer than half of the earlier rows",
+            description="Only when traffic confirms that the rows are really gone.",
+        ),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="ingest"),
 )

@@ -17,7 +17,13 @@ from dagkit import connections, partitions, policies
 @dag(
     schedule=None,
     params={
-        "months": Param(type="array", items={"type": "string"}, minItems=1, title="Months", examples=["Sep-25"]),
+        "months": Param(
+            type="array",
+            items={"type": "string"},
+            minItems=1,
+            title="Months",
+            description="One per line, like Sep-25. A closed month stays closed.",
+        ),
         "closed_by": Param(type="string", minLength=1, title="Closed by", description="Name of whoever closes them."),
         "notes": Param(None, type=["null", "string"], title="Notes"),
     },

@@ -19,8 +19,14 @@ from dagkit import connections, partitions, policies
 @dag(
     schedule=None,
     params={
-        "name": Param(None, type=["null", "string"], title="Backup", description="Empty: the newest."),
-        "confirm": Param(False, type="boolean", const=True, title="Yes, replace the database"),
+        "name": Param(
+            None,
+            type=["null", "string"],
+            title="Backup",
+            description="Name as in the store: database_backup_YYYYMMDD_HHMMSS.db. Empty: the newest.",
+        ),
+        # No const=True: the form hides such a field and never lets anybody trigger.
+        "confirm": Param(False, type="boolean", title="Yes, replace the database"),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="manual", timeout=timedelta(hours=2)),
 )
@@ -32,7 +38,13 @@ def commercial_log_restore() -> None:
 
         from include.commercial_log.backup import restore_database
         from include.commercial_log.config import ZONE, DataRoot
+        from include.errors import RequestRefused
 
+        if not params["confirm"]:
+            raise RequestRefused(
+                "commercial_log: restoring replaces the whole database.",
+                next_step="Trigger it again with confirm if that is what you want.",
+            )
         with connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP) as store:
             return restore_database(
                 connections.path_of(connections.COMMERCIAL_LOG_DB),

@@ -12,12 +12,23 @@
 from airflow.sdk import Param, dag, task
 from dagkit import connections, partitions, policies
 
-FILTERS = ["all", "business", "undetermined", "invalid", "high_value", "low_confidence", "fallback"]
+FILTERS = {
+    "all": "All that need a decision",
+    "business": "Type and revenue type do not say",
+    "undetermined": "Language code L",
+    "invalid": "Code of no language",
+    "high_value": "Gross above $500",
+    "low_confidence": "Confidence below 0.5",
+    "fallback": "Counted as English for want of a code",
+}
 
 
 @dag(
     schedule=None,
-    params={"date": partitions.date_param(), "filter": Param("all", type="string", enum=FILTERS, title="Which spots")},
+    params={
+        "date": partitions.date_param(),
+        "filter": Param("all", type="string", enum=[*FILTERS], values_display=FILTERS, title="Which spots"),
+    },
     **policies.dag_settings("commercial_log", __doc__, kind="manual"),
 )
 def commercial_log_review_export() -> None:

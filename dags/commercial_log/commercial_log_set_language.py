@@ -16,9 +16,15 @@ from dagkit import connections, partitions, policies
 @dag(
     schedule=None,
     params={
-        "spot_ids": Param(type="array", items={"type": "string"}, minItems=1, title="Spot ids"),
+        "spot_ids": Param(
+            type="array",
+            items={"type": "string"},
+            minItems=1,
+            title="Spot ids",
+            description="Numbers as in the review export, one per line.",
+        ),
         "language_code": Param(type="string", minLength=1, title="Language code", examples=["V", "M", "T", "E"]),
-        "decided_by": Param(type="string", minLength=1, title="Decided by"),
+        "decided_by": Param(type="string", minLength=1, title="Decided by", description="Your name."),
         "note": Param(type="string", minLength=1, title="Why"),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="manual"),

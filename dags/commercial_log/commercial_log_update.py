@@ -20,10 +20,28 @@ from dagkit import assets, connections, notifications, partitions, policies
     schedule=PartitionedAssetTimetable(assets=assets.COMMERCIAL_LOG_WORKBOOK),
     params={
         "date": partitions.date_param(),
-        "data_file": Param(None, type=["null", "string"], title="Load this dated workbook", description="Full path."),
-        "max_rejects": Param(None, type=["null", "integer"], minimum=0, title="Rejected rows to accept"),
-        "force_stale": Param(False, type="boolean", title="Load an older day over a newer one"),
-        "dry_run": Param(False, type="boolean", title="Dry run: report everything, write nothing"),
+        "data_file": Param(
+            None,
+            type=["null", "string"],
+            title="Load this dated workbook",
+            description="Full path on the worker. Empty: the newest up to the business day.",
+        ),
+        "max_rejects": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            title="Rejected rows to accept",
+            description="Empty: the setting max_rejects; without it 5 % of the rows, at least 20.",
+        ),
+        "force_stale": Param(
+            False,
+            type="boolean",
+            title="Load an older day over a newer one",
+            description="The next import puts today's state back.",
+        ),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Reports everything in the log, writes nothing."
+        ),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="transform"),
 )

@@ -168,7 +168,7 @@ class _Load:
             allowed = max(REJECTS_ALWAYS_ALLOWED, int(REJECTS_ALLOWED_SHARE * parsed.open_rows))
         if parsed.rejected > allowed:
             first = next(remark for remark in parsed.remarks if remark.severity == "reject")
-            raw = f" {first.raw!r}" if first.raw else ""
+            raw = f": {first.raw!r}" if first.raw else ""
             raise ContractViolation(
                 f"{where}: {parsed.rejected:,} rows rejected, {allowed:,} allowed; the first is Excel row {first.row}, "
                 f"column '{first.header}', {first.reason}{raw}.",

@@ -65,7 +65,8 @@ def resolve(share: Share, path: str) -> str:
 def fetch(share: Share, path: str, target: Path) -> FetchedFile:
     """Copy one file of the share to ``target`` and make sure nobody wrote to it meanwhile.
 
-    Raises SourceChanging if size or modification time changed on the way, SourceUnavailable if the connection broke.
+    Raises SourceChanging if size or modification time changed on the way or somebody has it open exclusively,
+    SourceUnavailable if the connection broke.
     """
     with _share_errors(share, path):
         before = share.stat(path)
@@ -115,8 +116,13 @@ def _share_errors(share: Share, path: str) -> Iterator[None]:
             ) from error
         if number in (errno.EACCES, errno.EPERM):
             raise CredentialRefused(
-                f"{share.name}: no permission to read '{path}', or it is opened exclusively by somebody.",
-                next_step="Ask who has it open; else ask the owner of the share to let the service account read it.",
+                f"{share.name}: no permission to read '{path}'.",
+                next_step="Ask the owner of the share to let the service account read it, then clear the task.",
+            ) from error
+        if number == errno.EBUSY:
+            raise SourceChanging(
+                f"{share.name}: '{path}' is opened exclusively by somebody, as it is while it is being saved.",
+                next_step="Nothing to do: it is tried again. If it stays, ask who has it open.",
             ) from error
         if number in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from include.errors import ContractViolation, StoreBusy
+from include.errors import ContractViolation, StoreBusy, StoreFull
 
 _SQL_ROOT = Path(__file__).resolve().parents[1] / "sql"
 
@@ -27,7 +27,8 @@ def transaction(db: sqlite3.Connection, *, commit: bool = True) -> Iterator[None
 
     With ``commit`` off it is rolled back in any case: a rehearsal that sees exactly what the real thing would do.
 
-    Raises StoreBusy when another connection holds the lock longer than the connection's busy timeout.
+    Raises StoreBusy when another connection holds the lock longer than the connection's busy timeout, StoreFull when
+    the disk is full.
     """
     try:
         db.execute("BEGIN IMMEDIATE")
@@ -40,7 +41,13 @@ def transaction(db: sqlite3.Connection, *, commit: bool = True) -> Iterator[None
                 db.execute("ROLLBACK")
             raise
     except sqlite3.OperationalError as error:
-        raise_if_locked(error, str(db.execute("PRAGMA database_list").fetchone()[2]))
+        file = str(db.execute("PRAGMA database_list").fetchone()[2])
+        raise_if_locked(error, file)
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) == sqlite3.SQLITE_FULL:
+            raise StoreFull(
+                f"No space left for the database {file}; nothing was changed.",
+                next_step="Free disk space there, then clear the task.",
+            ) from error
         raise
 
 

@@ -1,10 +1,13 @@
 """Every connection of the estate by name, and how each is opened. Nothing is looked up before a task runs."""
 
+import errno
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow.sdk import BaseHook, Connection, Variable
@@ -22,6 +25,7 @@ COMMERCIAL_LOG_BACKUP = "commercial_log_backup"
 
 PROBES = 2
 PROBE_SECONDS = 5
+ANSWER_SECONDS = 30
 HTTP_SECONDS = 60
 HTTP_TRIES = 5
 
@@ -60,17 +64,14 @@ class _RemoteShare:
 def open_share(conn_id: str) -> Iterator[Share]:
     """A file share by its connection: type ``samba`` (SMB; schema = share), ``sftp`` (extra.path) or ``fs`` (mounted).
 
-    The server is probed before anything is asked of it.
+    The server is probed before anything is asked of it, and hung up on if one call takes it ``ANSWER_SECONDS``. Every
+    share is opened anew, so nothing stale is ever used again.
     Raises SourceUnavailable if nobody answers, CredentialRefused for a refused login or an unknown host key.
     """
     connection = _get(conn_id)
     if connection.conn_type == "fs":
         root = path_of(conn_id)
-        if not root.is_dir():
-            raise SourceUnavailable(
-                f"{conn_id}: the folder of the share is not mounted ({root.name} is missing).",
-                next_step="Mount it; the task is tried again in five minutes.",
-            )
+        _check_mounted(conn_id, root)
         yield LocalShare(conn_id, root)
     elif connection.conn_type == "samba":
         with _open_smb(connection) as share:
@@ -85,54 +86,126 @@ def open_share(conn_id: str) -> Iterator[Share]:
         )
 
 
+def _check_mounted(conn_id: str, root: Path) -> None:
+    try:
+        found = next(root.iterdir(), None)
+        reason = "it is empty"
+    except OSError as error:
+        found = None
+        reason = error.strerror or str(error)
+    if found is None:  # where nothing is mounted there is an empty folder
+        raise SourceUnavailable(
+            f"{conn_id}: the share is not mounted at {root}, or its server does not answer ({reason}).",
+            next_step="It is tried again in five minutes. If it stays: mount it, and check its server.",
+        )
+
+
+def _patient(call: Callable[..., Any], *, hang_up: Callable[[], None]) -> Callable[..., Any]:
+    """``call``, which fails soon after ``hang_up`` if it takes too long: the client libraries can wait for ever."""
+
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        timer = Timer(ANSWER_SECONDS, hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            timer.cancel()
+
+    return limited
+
+
 @contextmanager
 def _open_smb(connection: Connection) -> Iterator[Share]:
-    from airflow.providers.samba.hooks.samba import SambaHook
-    from smbprotocol.exceptions import LogonFailure, SMBAuthenticationError, SMBException
+    import smbclient
+    from smbprotocol.exceptions import SMBAuthenticationError, SMBException, SMBOSError, SMBResponseException
+    from smbprotocol.header import NtStatus
+
+    numbers = {  # smbprotocol has misleading ones or none
+        NtStatus.STATUS_SHARING_VIOLATION: errno.EBUSY,
+        NtStatus.STATUS_ACCESS_DENIED: errno.EACCES,
+        NtStatus.STATUS_BAD_NETWORK_NAME: errno.ENOENT,
+    }
+    opened: dict[str, Any] = {}
+    access = {
+        "username": connection.login,
+        "password": connection.password,
+        "port": connection.port or 445,
+        "connection_cache": opened,
+        "connection_timeout": ANSWER_SECONDS,
+    }
+
+    def hang_up() -> None:
+        for each in list(opened.values()):
+            each.disconnect(close=False)  # logging off would wait for an answer
+
+    patient = partial(_patient, hang_up=hang_up)
+
+    def ask(function: Callable[..., Any], path: str, **how: str) -> Any:
+        try:
+            return patient(function)(rf"\\{connection.host}\{connection.schema}\{path}", **access, **how)
+        except SMBOSError as error:
+            raise OSError(numbers.get(error.ntstatus, error.errno), error.strerror, path) from error
+
+    def open_file(path: str) -> BinaryIO:
+        stream = ask(smbclient.open_file, path, mode="rb", share_access="rwd")
+        stream.read, stream.close = patient(stream.read), patient(stream.close)
+        return stream  # type: ignore[no-any-return]
 
     _probe(connection, 445)
-    hook: Any = SambaHook(samba_conn_id=connection.conn_id)
-    with _opening(connection, refused=(LogonFailure, SMBAuthenticationError), lost=(SMBException, OSError, ValueError)):
-        hook.__enter__()  # connects; ``with`` would also translate the errors of the block below
     try:
+        with _opening(
+            connection, refused=(SMBResponseException, SMBAuthenticationError), lost=(SMBException, OSError, ValueError)
+        ):
+            patient(smbclient.register_session)(connection.host, **access)
         yield _RemoteShare(
             connection.conn_id,
-            listdir=lambda path: hook.listdir(path),
-            stat=lambda path: hook.stat(path),
-            open=lambda path: hook.open_file(path, mode="rb", share_access="rwd"),
+            listdir=partial(ask, smbclient.listdir),
+            stat=partial(ask, smbclient.stat),
+            open=open_file,
         )
     finally:
-        hook.__exit__(None, None, None)
+        hang_up()
 
 
 @contextmanager
 def _open_sftp(connection: Connection) -> Iterator[Share]:
-    from airflow.providers.sftp.hooks.sftp import SFTPHook
+    from airflow.providers.ssh.hooks.ssh import SSHHook
+    from airflow.sdk.exceptions import AirflowException
     from paramiko import AuthenticationException, BadHostKeyException, SSHException
 
     _probe(connection, 22)
     root = str(connection.extra_dejson.get("path", ".")).rstrip("/")
-    hook = SFTPHook(ssh_conn_id=connection.conn_id)
-    managed = hook.get_managed_conn()
-    with _opening(
-        connection, refused=(AuthenticationException, BadHostKeyException), lost=(SSHException, OSError, EOFError)
-    ):
-        client = managed.__enter__()
+    unusable = (AirflowException, ValueError, FileNotFoundError)  # the key or host key in the connection
+    with ExitStack() as stack:
+        with _opening(
+            connection,
+            refused=(AuthenticationException, BadHostKeyException, *unusable),
+            lost=(SSHException, OSError, EOFError),
+        ):
+            hook = SSHHook(
+                ssh_conn_id=connection.conn_id,
+                conn_timeout=ANSWER_SECONDS,
+                banner_timeout=ANSWER_SECONDS,
+                auth_timeout=ANSWER_SECONDS,
+                conn_retry_attempts=1,  # it would repeat refused logins too, until the account is locked
+            )
+            client = stack.enter_context(hook.get_conn())
+            patient = partial(_patient, hang_up=client.close)
+            sftp = patient(client.open_sftp)()
 
-    def open_prefetched(path: str) -> BinaryIO:
-        stream = client.open(f"{root}/{path}", "rb")
-        stream.prefetch()
-        return stream  # type: ignore[no-any-return]
+        def open_file(path: str) -> BinaryIO:
+            stream = sftp.open(f"{root}/{path}", "rb")
+            stream.prefetch()
+            stream.read, stream.close = patient(stream.read), patient(stream.close)
+            return stream  # type: ignore[no-any-return]
 
-    try:
         yield _RemoteShare(
             connection.conn_id,
-            listdir=lambda path: client.listdir(f"{root}/{path}"),
-            stat=lambda path: client.stat(f"{root}/{path}"),
-            open=open_prefetched,
+            listdir=patient(lambda path: sftp.listdir(f"{root}/{path}")),
+            stat=patient(lambda path: sftp.stat(f"{root}/{path}")),
+            open=patient(open_file),
         )
-    finally:
-        managed.__exit__(None, None, None)
 
 
 @contextmanager
@@ -150,8 +223,9 @@ def open_object_store(conn_id: str) -> Iterator["ObjectStore"]:
         from botocore.config import Config
 
         config = Config(retries={"total_max_attempts": HTTP_TRIES, "mode": "standard"})
-        client = S3Hook(aws_conn_id=conn_id, config=config).get_conn()
-        yield S3Store(client, extra["bucket"], extra.get("prefix", ""))
+        bucket = _extra(connection, "bucket")
+        with closing(S3Hook(aws_conn_id=conn_id, config=config).get_conn()) as client:
+            yield S3Store(client, bucket, extra.get("prefix", ""))
     elif connection.conn_type == "dropbox":
         import time
 
@@ -163,7 +237,7 @@ def open_object_store(conn_id: str) -> Iterator["ObjectStore"]:
                 http,
                 app_key=str(connection.login),
                 app_secret=str(connection.password),
-                refresh_token=str(extra["refresh_token"]),
+                refresh_token=_extra(connection, "refresh_token"),
                 folder=str(extra.get("folder", "")),
                 sleep=time.sleep,
                 **urls,
@@ -185,6 +259,14 @@ def _get(conn_id: str) -> Connection:
             f"Connection {conn_id} is not defined.",
             next_step="Add it in Admin > Connections; the README's connections table has an example.",
         ) from None
+
+
+def _extra(connection: Connection, name: str) -> str:
+    if not (value := connection.extra_dejson.get(name)):
+        raise ContractViolation(
+            f"Connection {connection.conn_id} has no {name}.", next_step=f"Add {name} to its extra, a JSON object."
+        )
+    return str(value)
 
 
 def _probe(connection: Connection, default_port: int) -> None:
@@ -209,16 +291,17 @@ def _opening(
         yield
     except PipelineError:
         raise
-    except refused as error:
-        raise CredentialRefused(
-            f"{connection.conn_id}: authentication was refused ({type(error).__name__}).",
-            next_step=f"Check login, password or key of the connection {connection.conn_id}, then clear the task.",
-        ) from error
-    except lost as error:
+    except (*refused, *lost) as error:
+        # paramiko calls a login that broke off a refused one, and an unknown host key a broken connection.
         if "known_hosts" in str(error):
             raise CredentialRefused(
                 f"{connection.conn_id}: the server's host key is not the one on record.",
                 next_step="Ask the server's owner for its key; only then put it into extra.host_key.",
+            ) from error
+        if isinstance(error, refused) and not str(error).endswith(("saw EOF", "timeout.")):
+            raise CredentialRefused(
+                f"{connection.conn_id}: authentication was refused ({type(error).__name__}).",
+                next_step=f"Check login, password or key of the connection {connection.conn_id}, then clear the task.",
             ) from error
         raise SourceUnavailable(
             f"{connection.conn_id}: the connection broke while it was opened ({type(error).__name__}).",

@@ -1,4 +1,4 @@
-"""The load of a dated workbook: domain rules R11, R12, R15 to R20, R26, R28, R31 to R35, R42, R52, R55."""
+"""The load of a dated workbook: domain rules R11, R12, R15 to R20, R26, R28, R31 to R36, R42, R52, R55."""
 
 # ruff: noqa: DTZ001 - cells have no time zone
 
@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from include.commercial_log.config import DataRoot, Settings
 from include.commercial_log.database import open_database
 from include.commercial_log.load import load_bookings
+from include.commercial_log.months import close_months
 from include.commercial_log.rotation import archive_of
 from include.common import locks
 from include.common.journal import read_journal
@@ -40,6 +41,7 @@ from include.errors import (
     SourceMissing,
     StaleInput,
     StoreBusy,
+    StoreFull,
 )
 from tests.unit.commercial_log_helpers import (
     BATCH,
@@ -785,6 +787,76 @@ def test_a_file_with_a_month_of_another_year_is_refused_where_the_year_is_named(
     assert (station.titles(), station.sql("SELECT count(*) FROM month_closures")) == ([], [(0,)])
 
 
+def test_a_recap_of_any_name_may_leave_closed_months_alone(station: Station) -> None:
+    """Section 7: the historical import with ``skip_closed``; a recap has no date that could be stale."""
+    station.load([*rows("a", **AUGUST), *rows("b")])
+    station.close_month("Aug-25")
+    recap = write_workbook(station.path.parent / "recap of the quarter.xlsx", [*rows("x", **AUGUST), *rows("y")])
+    result = station.load(recap=True, data_file=recap)
+    assert station.titles() == ["a", "y"]
+    assert (result.facts["mode"], result.facts["filtered_closed"]) == ("WEEKLY_UPDATE", 1)
+    old = write_workbook(station.path.parent / "Commercial Log 250101.xlsx", rows("z"))
+    station.load(recap=True, data_file=old)
+    assert station.titles() == ["a", "z"]
+
+
+# --- R36: closing months --------------------------------------------------------------------------------------------
+
+
+def close_months_of(station: Station, *labels: str, closed_by: str = "ann", notes: str | None = None) -> Any:
+    with closing(station.open()) as db:
+        return close_months(db, station.data, labels, closed_by=closed_by, today=DAY, notes=notes)
+
+
+def test_closing_a_month_marks_its_spots_and_is_for_good(station: Station) -> None:
+    station.load([*rows("a", "b"), *rows("c", **OCTOBER)])
+    result = close_months_of(station, " sep-25 ", closed_by=" ann ", notes="final")
+    assert result.facts == {"closed": ["Sep-25"], "already_closed": []}
+    assert station.sql("SELECT broadcast_month, closed_date, closed_by, notes FROM month_closures") == [
+        ("Sep-25", "2025-09-02", "ann", "final")
+    ]
+    assert station.sql("SELECT media, is_historical FROM spots ORDER BY media") == [("a", 1), ("b", 1), ("c", 0)]
+    before = station.dump()
+    assert close_months_of(station, "Sep-25", "SEP-25", closed_by="bob").facts == {
+        "closed": [],
+        "already_closed": ["Sep-25", "Sep-25"],
+    }
+    assert station.dump() == before
+
+
+def test_closing_many_months_reports_each_and_keeps_those_that_could_be_closed(station: Station) -> None:
+    station.load([*rows("a"), *rows("c", **OCTOBER)])
+    close_months_of(station, "Oct-25")
+    with pytest.raises(RequestRefused) as refused:
+        close_months_of(station, "September", "Oct-25", "Nov-25", "Sep-25", "Sep-٢٥")
+    assert refused.value.what == (
+        "commercial_log: not closed: September (not a month like Sep-25), Nov-25 (no spots), "
+        "Sep-٢٥ (not a month like Sep-25); closed: Sep-25; already closed: Oct-25."
+    )
+    assert station.sql("SELECT broadcast_month FROM month_closures ORDER BY 1") == [("Oct-25",), ("Sep-25",)]
+
+
+def test_closing_needs_a_name_and_nobody_else_writing(station: Station) -> None:
+    station.load(rows("a"))
+    with pytest.raises(RequestRefused, match="closing a month needs a name"):
+        close_months_of(station, "Sep-25", closed_by=" ")
+    with (
+        locks.hold(station.data.database_lock, "commercial_log_update"),
+        pytest.raises(StoreBusy, match="commercial_log_month_close has to wait: commercial_log_update"),
+    ):
+        close_months_of(station, "Sep-25")
+    assert station.sql("SELECT count(*) FROM month_closures") == [(0,)]
+
+
+def test_an_error_while_a_month_is_closed_leaves_it_open(station: Station) -> None:
+    station.load(rows("a"))
+    before = station.dump()
+    station.sql("CREATE TRIGGER refuse BEFORE UPDATE ON spots BEGIN SELECT RAISE(ABORT, 'refused by a test'); END")
+    with pytest.raises(sqlite3.IntegrityError, match="refused by a test"):
+        close_months_of(station, "Sep-25")
+    assert station.dump() == before
+
+
 # --- R31: replacement -----------------------------------------------------------------------------------------------
 
 
@@ -1104,6 +1176,21 @@ def test_a_database_locked_in_the_middle_of_a_run_is_busy_and_the_next_run_tidie
         (f"{BATCH}_2", "FAILED"),
         ("weekly_update_1756802100", "COMPLETED"),
     ]
+
+
+def test_a_database_without_room_to_grow_is_full_and_unchanged(station: Station) -> None:
+    """Section 6: a full disk."""
+    station.load(rows("a"))
+    station.put(rows(*(f"{number} {'x' * 1000}" for number in range(200))))
+    before = station.dump(without=AUDIT)
+    with closing(station.open()) as db:
+        [pages] = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages + 4}")
+        with pytest.raises(StoreFull) as full:
+            load_with(station, db)
+    assert full.value.what == f"No space left for the database {station.path}; nothing was changed."
+    assert station.dump(without=AUDIT) == before
+    assert batches(station)[-1] == (f"{BATCH}_2", "FAILED", str(full.value))
 
 
 # --- R55: dry run ---------------------------------------------------------------------------------------------------
