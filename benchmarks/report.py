@@ -101,11 +101,14 @@ class Report:
         rows, kept = [], True
         for goal in goals:
             bound = f"at most {goal.at_most:g}" if goal.at_most is not None else f"at least {goal.at_least:g}"
+            figure = f"{goal.by} ratio" if goal.per else goal.by
             judged = goal.judge(self.figures)
-            value, passed = judged or (0.0, True)
+            if judged is None:
+                rows.append((goal.text, figure, bound, "", "not measured"))
+                continue
+            value, passed = judged
             kept &= passed
-            verdict = "not measured" if judged is None else "PASS" if passed else "MISS"
-            rows.append((goal.text, f"{goal.by}{' ratio' if goal.per else ''}", bound, f"{value:.2f}", verdict))
+            rows.append((goal.text, figure, bound, f"{value:.2f}", "PASS" if passed else "MISS"))
         self.table(("goal", "figure", "bound", "measured", "verdict"), rows)
         return kept
 

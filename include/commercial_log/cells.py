@@ -48,6 +48,7 @@ CLOCK_TEXT = re.compile(
     r"^(?P<h>\d{1,2}):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?:\s*(?P<half>[AP])\.?M\.?)?$", re.IGNORECASE
 )
 ONE_DAY_TEXT = re.compile(r"^1 day,\s*0?0:00:00$", re.IGNORECASE)
+GROUPED = re.compile(r"^[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$")
 MONEY_TEXT = re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)$")
 
 
@@ -110,9 +111,11 @@ def read_money(cell: Any) -> Reading:
         return None, None
     number = _number(cell)
     if number is None and isinstance(cell, str):
-        amount = re.sub(r"[$,\s]", "", text)
-        in_brackets = amount.startswith("(") and amount.endswith(")")
-        number = _number(f"-{amount[1:-1]}" if in_brackets else amount)
+        amount = re.sub(r"[$\s]", "", text)
+        if amount.startswith("(") and amount.endswith(")"):
+            amount = f"-{amount[1:-1]}"
+        # A comma that groups no thousands may be a decimal comma, and 12,50 is not 1250 dollars.
+        number = None if "," in amount and not GROUPED.match(amount) else _number(amount.replace(",", ""))
     # Plus zero: minus zero is not another amount.
     return (None, "BAD_MONEY") if number is None else (number + 0.0, None)
 

@@ -2,11 +2,15 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from include.errors import AlreadyRunning, StoreBusy
+
+# Seconds: is_free() takes a lock for an instant, which must not refuse a run that starts in that instant.
+PATIENCE = 0.5
 
 
 @contextmanager
@@ -20,10 +24,11 @@ def hold(lock: Path, job: str, *, shared: bool = False) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _refusal(lock, job, os.pread(descriptor, 200, 0).decode()) from None
+        deadline = time.monotonic() + PATIENCE
+        while not _taken(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise _refusal(lock, job, os.pread(descriptor, 200, 0).decode())
+            time.sleep(PATIENCE / 10)
         # The name of a holder that was killed is still there; readers leave none.
         os.ftruncate(descriptor, 0)
         if not shared:
@@ -41,11 +46,16 @@ def is_free(lock: Path) -> bool:
         return True
     descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return _taken(descriptor, fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True
 
 
