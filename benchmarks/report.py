@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.measure import Figure, Sample
 
 Place = tuple[str, str]
+HEAD = ("peak MB", "base MB", "imports s", "outcome")
 FIGURE = set("0123456789.,%")
 
 
@@ -69,22 +70,21 @@ class Report:
         )
         self.say()
 
-    def job(self, name: str, title: str, measured: Mapping[str, Figure], *, limit: str, ours: str) -> None:
-        """One job: every way with its CPU time in relation to the ``limit`` and to ``ours``."""
+    def job(self, name: str, title: str, measured: Mapping[str, Figure], **ratios: str) -> None:
+        """One job: every way with its CPU time in relation to that of the ways that ``ratios`` name."""
         self.figures |= {(name, way): figure.sample for way, figure in measured.items()}
         self.say(f"### {title}")
         self.say()
-        least, own = measured[limit].sample.cpu, measured[ours].sample.cpu
+        references = [measured[way].sample.cpu for way in ratios.values()]
         self.table(
-            ("way", "n", "wall s", "CPU s", "/ limit", "/ ours", "peak MB", "base MB", "imports s", "outcome"),
+            ("way", "n", "wall s", "CPU s", *(f"/ {each}" for each in ratios), *HEAD),
             [
                 (
-                    f"**{way}**" if way == ours else way,
+                    f"**{way}**" if way == ratios["ours"] else way,
                     str(figure.repetitions),
                     f"{figure.sample.wall:.3f}",
                     f"{figure.sample.cpu:.3f}",
-                    f"{figure.sample.cpu / least:.2f}",
-                    f"{figure.sample.cpu / own:.2f}",
+                    *(f"{figure.sample.cpu / reference:.2f}" for reference in references),
                     f"{figure.sample.peak_mb:.0f}",
                     f"{figure.sample.base_mb:.0f}",
                     f"{figure.sample.imports:.2f}",

@@ -1,4 +1,4 @@
-"""``python -m sandbox up | day | demo``: the outside world of the five systems on this machine."""
+"""``python -m sandbox up | day | demo | screenshots``: the outside world of the five systems on this machine."""
 
 import json
 import shlex
@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from datetime import date
 from pathlib import Path
 
-from sandbox import demo
+from sandbox import demo, screenshots
 from sandbox.airflow import REPOSITORY
 from sandbox.commercial_log.estate import CommercialLog
 
@@ -16,6 +16,8 @@ from sandbox.commercial_log.estate import CommercialLog
 def main() -> int:
     if sys.argv[1:2] == ["demo"]:
         return demo.main(sys.argv[2:])
+    if sys.argv[1:2] == ["screenshots"]:
+        return screenshots.main(sys.argv[2:])
     parser = ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("--state", type=Path, default=REPOSITORY / ".sandbox")
     parser.add_argument("--scale", type=float, default=1.0)
@@ -24,6 +26,7 @@ def main() -> int:
     move = commands.add_parser("day", help="let traffic save the workbook of a day on the share")
     move.add_argument("date", type=date.fromisoformat)
     commands.add_parser("demo", help="run everything in an Airflow (see: demo --help)")
+    commands.add_parser("screenshots", help="take the documents' pictures anew (see: screenshots --help)")
     options = parser.parse_args()
     world = CommercialLog(options.state / "commercial_log", scale=options.scale)
     if options.command == "day":

@@ -41,15 +41,14 @@ def commercial_log_import() -> None:
         from include.commercial_log.extract import copy_workbook
 
         day = partitions.business_day(ZONE)
-        with connections.open_share(connections.COMMERCIAL_LOG_SHARE) as share:
-            result = copy_workbook(
-                share,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                day=day,
-                today=partitions.today(ZONE),
-                settings=Settings.from_mapping(connections.settings("commercial_log")),
-                allow_shrink=params["allow_shrink"],
-            )
+        result = copy_workbook(
+            connections.open_share(connections.COMMERCIAL_LOG_SHARE),
+            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+            day=day,
+            today=partitions.today(ZONE),
+            settings=Settings.from_mapping(connections.settings("commercial_log")),
+            allow_shrink=params["allow_shrink"],
+        )
         notifications.tell_warnings(result.warnings)
         return partitions.publish(assets.COMMERCIAL_LOG_WORKBOOK, day, result.as_dict())
 

@@ -74,12 +74,14 @@ def commercial_log_update() -> None:
                 dry_run=params["dry_run"],
             )
         notifications.tell_warnings(result.warnings)
+        if params["dry_run"]:
+            return result.as_dict()  # nothing was loaded that a consumer could take up
         if settings.notify_on_success:
             notifications.tell_success(f"{result.written:,} spots from {result.facts['file']}")
         return partitions.publish(assets.COMMERCIAL_LOG_SPOTS, day, result.as_dict())
 
     @task(pool=policies.COMMERCIAL_LOG_DB)
-    def classify_grid(loaded: dict) -> dict:
+    def classify_grid(loaded: dict, params: dict) -> dict:
         """Place the loaded months' spots in the programme grid; only where the setting grid_classification is on."""
         from contextlib import closing
         from datetime import UTC, datetime
@@ -92,6 +94,8 @@ def commercial_log_update() -> None:
 
         if not Settings.from_mapping(connections.settings("commercial_log")).grid_classification:
             raise AirflowSkipException("The setting grid_classification is off.")
+        if params["dry_run"]:
+            raise AirflowSkipException("A dry run writes nothing.")
         with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
             return classify_grid(db, months=list(loaded["facts"]["months"]), now=datetime.now(UTC)).as_dict()
 

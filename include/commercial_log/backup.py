@@ -225,7 +225,7 @@ def _fetch(store: ObjectStore, name: str | None, target: Path, *, kept: list[Pat
     names = list_backups(store)
     if not names or name not in (None, *names):
         raise SourceMissing(
-            f"There is no backup {name or ''} in {store.where}.",
+            f"There is no backup {f'{name} ' if name else ''}in {store.where}.",
             next_step=f"Choose one of: {', '.join([*names, *(path.name for path in kept)]) or 'none'}.",
         )
     chosen = name or names[0]

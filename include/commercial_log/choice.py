@@ -72,7 +72,8 @@ def _newest_file(data: DataRoot, day: date, settings: Settings, run: RunLog) -> 
         raise StaleInput(
             f"commercial_log: the newest dated workbook up to {day} is {path.name}, {age} days old "
             f"({settings.max_file_age_days} allowed).",
-            next_step="Run commercial_log_import; for an old day on purpose, trigger the update with force_stale.",
+            next_step=f"Run commercial_log_import; to load {path.name} on purpose, trigger the update with its date, "
+            f"{newest}.",
         )
     if age:
         run.warn(f"Stale input: there is no workbook of {day}; {path.name} is loaded instead.")

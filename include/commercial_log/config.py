@@ -68,7 +68,7 @@ class Settings:
     def from_mapping(cls, values: Mapping[str, Any]) -> "Settings":
         """Settings from a JSON object; what it does not name keeps its default.
 
-        Raises ContractViolation naming a setting that does not exist or has the wrong type.
+        Raises ContractViolation naming a setting that does not exist, has the wrong type or is below 0.
         """
         known = {field.name: field for field in fields(cls)}
         chosen: dict[str, Any] = {}
@@ -84,6 +84,11 @@ class Settings:
             if not (value is None and default is None) and type(chosen[name]) is not wanted:
                 raise ContractViolation(
                     f"commercial_log setting '{name}' is {value!r}, not {wanted.__name__}.",
+                    next_step="Correct the value in the Airflow variable commercial_log_settings.",
+                )
+            if wanted is int and value is not None and value < 0:
+                raise ContractViolation(
+                    f"commercial_log setting '{name}' is {value}, below 0.",
                     next_step="Correct the value in the Airflow variable commercial_log_settings.",
                 )
         policy = chosen.get("previous_month_policy", "replace")

@@ -46,7 +46,8 @@ def open_database(path: Path, *, create: bool = False, read_only: bool = False) 
     elif not path.is_file():
         raise SourceMissing(
             f"There is no booked-business database at {path}.",
-            next_step="check the database path in the settings; a new database is only ever created on request.",
+            next_step="Correct the path (connection commercial_log_db, or --database); only the command init "
+            "makes a new database.",
         )
     mode = "ro" if read_only else "rwc" if create else "rw"
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
@@ -63,7 +64,8 @@ def open_database(path: Path, *, create: bool = False, read_only: bool = False) 
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) == sqlite3.SQLITE_NOTADB:
             raise ContractViolation(
                 f"The file {path} is not an SQLite database.",
-                next_step="check the database path in the settings, or restore the latest backup.",
+                next_step="Correct the path (connection commercial_log_db, or --database), or restore the latest "
+                "backup.",
             ) from error
         raise
     except BaseException:
@@ -83,5 +85,6 @@ def _require_tables(db: sqlite3.Connection, path: Path) -> None:
     if missing:
         raise ContractViolation(
             f"The database {path} lacks the tables {', '.join(missing)}.",
-            next_step="check the database path in the settings; if the path is right, apply the migrations.",
+            next_step="Correct the path (connection commercial_log_db, or --database); if it is right, the "
+            "command init brings the database up to date: python -m include.scripts commercial_log init.",
         )

@@ -1,6 +1,7 @@
 """Stage 1: the workbook on the share becomes the dated workbook of one day."""
 
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,7 +21,7 @@ SMALLEST_SHARE_OF_EARLIER = 0.5
 
 
 def copy_workbook(
-    share: Share,
+    share: AbstractContextManager[Share],
     data: DataRoot,
     *,
     day: date,
@@ -31,7 +32,8 @@ def copy_workbook(
     """Publish the dated workbook of ``day``: the sheet as it stands on the share, every cell exact, all at once.
 
     ``today`` is the local calendar day; the share only holds the present, so for an earlier ``day`` an existing file
-    is left as it is and a missing one cannot be made.
+    is left as it is and a missing one cannot be made. The share is opened here and only when it is needed: a server
+    that cannot be reached is a failure of this run, in its journal, and does not keep an earlier day from its success.
 
     Re-run: safe; equal content leaves the file untouched, newer content of the same day replaces it.
     Raises StaleInput for a past day without a file and for a day to come, SourceMissing or SourceUnavailable for the
@@ -46,8 +48,8 @@ def copy_workbook(
             run.warn(f"{data.daily / name} looks like a dated workbook but is not named like one; it is ignored.")
         with tempfile.TemporaryDirectory(prefix="commercial-log-") as folder:
             fetched_to = Path(folder) / "source.xlsx"
-            with run.phase("fetch from the share", percent=25):
-                fetched = shares.fetch(share, shares.resolve(share, settings.workbook), fetched_to)
+            with run.phase("fetch from the share", percent=25), share as opened:
+                fetched = shares.fetch(opened, shares.resolve(opened, settings.workbook), fetched_to)
             return _publish(fetched, fetched_to, data, run, settings, day=day, allow_shrink=allow_shrink)
 
 

@@ -213,6 +213,11 @@ class _Load:
         preserved = [month for month in untouched if month != skipped]
         if preserved and self.mode == "WEEKLY_UPDATE":
             self.run.warn(f"Preserved, as {parsed.file} has no rows for them: {', '.join(preserved)}.")
+        self.run.say(
+            f"months replaced: {', '.join(processed) or 'none'}; preserved: {', '.join(preserved) or 'none'}; "
+            f"closed: {', '.join(sorted(parsed.closed, key=month_start)) or 'none'} "
+            f"({parsed.closed.total():,} rows left out)"
+        )
         records = {
             "records_imported": sum(spots for spots, _ in after.values()),
             "records_deleted": sum(spots for spots, _ in before.values()),
@@ -300,7 +305,7 @@ class _Load:
         ):
             held[row_hash].append(spot_id)
         for spots in held.values():
-            spots.reverse()  # the oldest spot is kept first
+            spots.reverse()  # taken from the end: the first one read is the first one kept
         replaced = _Replaced()
         missing: list[Booking] = []
         for booking in bookings:

@@ -127,7 +127,8 @@ def storage_report(db: sqlite3.Connection, data: DataRoot) -> dict[str, Any]:
     if not data.root.is_dir():
         raise SourceMissing(
             f"commercial_log: there is no data folder {data.root}.",
-            next_step="Check the data root in the settings; it is only ever created on request.",
+            next_step="Correct the path (connection commercial_log_files, or --data-root); only the command init "
+            "makes it.",
         )
     daily = {day.isoformat(): path for day, path in workbook.list_dated(data.daily).items()}
     archives = {f"{first:%Y-%m}": path for first, path in rotation.list_archives(data).items()}

@@ -405,7 +405,7 @@ class DropboxStore:
                 f"{self.where}: {what}: no space left.", next_step="Free space in that account, then clear the task."
             )
         return ContractViolation(
-            f"{self.where}: {what}: refused ({summary}).", next_step="Correct the folder in the settings."
+            f"{self.where}: {what}: refused ({summary}).", next_step="Correct the folder in the connection."
         )
 
 
@@ -502,4 +502,4 @@ def _s3_refusal(what: str, refused: Any) -> PipelineError:
         return RateLimited(text, next_step="Nothing to do.")
     if status >= 500 or code == "RequestTimeout":
         return SourceUnavailable(text, next_step="It is tried again. If it stays, ask whoever runs the store.")
-    return ContractViolation(text, next_step="Correct the bucket or prefix in the settings.")
+    return ContractViolation(text, next_step="Correct the bucket or prefix in the connection.")

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -30,7 +30,7 @@ class Share(Protocol):
     def name(self) -> str: ...
     def listdir(self, path: str, /) -> list[str]: ...
     def stat(self, path: str, /) -> FileStat: ...
-    def open(self, path: str, /) -> BinaryIO: ...
+    def open(self, path: str, /) -> AbstractContextManager[BinaryIO]: ...
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def raise_if_locked(error: sqlite3.Error, file: str) -> None:
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise StoreBusy(
             f"The database {file} is locked by another reader or writer; nothing was changed.",
-            next_step="try again; if it stays locked, look for a job or program that keeps a transaction open.",
+            next_step="Try again; if it stays locked, look for a job or program that keeps a transaction open.",
         ) from error
 
 
@@ -102,7 +102,7 @@ def _refuse_change(migration: _Migration, applied: dict[str, str]) -> None:
     if applied.get(migration.name, migration.sha256) != migration.sha256:
         raise ContractViolation(
             f"Migration {migration.name} is not the file that was applied to this database.",
-            next_step="restore the file as it was and put the change into a new, higher numbered migration.",
+            next_step="Restore the file as it was and put the change into a new, higher numbered migration.",
         )
 
 

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -208,7 +208,7 @@ def _import(call: _Call) -> None:
     share = LocalShare(str(call.options.share), call.options.share)
     _print_result(
         copy_workbook(
-            share,
+            nullcontext(share),
             call.data,
             day=call.day,
             today=call.today,

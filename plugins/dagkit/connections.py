@@ -3,7 +3,7 @@
 import errno
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,7 @@ class _RemoteShare:
     name: str
     listdir: Callable[[str], list[str]]
     stat: Callable[[str], FileStat]
-    open: Callable[[str], BinaryIO]
+    open: Callable[[str], AbstractContextManager[BinaryIO]]
 
 
 @contextmanager
@@ -147,10 +147,14 @@ def _open_smb(connection: Connection) -> Iterator[Share]:
         except SMBOSError as error:
             raise OSError(numbers.get(error.ntstatus, error.errno), error.strerror, path) from error
 
-    def open_file(path: str) -> BinaryIO:
+    @contextmanager
+    def open_file(path: str) -> Iterator[BinaryIO]:
         stream = ask(smbclient.open_file, path, mode="rb", share_access="rwd")
-        stream.read, stream.close = patient(stream.read), patient(stream.close)
-        return stream  # type: ignore[no-any-return]
+        try:
+            stream.read = patient(stream.read)
+            yield stream
+        finally:
+            patient(stream.close)()
 
     _probe(connection, 445)
     try:
@@ -172,7 +176,7 @@ def _open_smb(connection: Connection) -> Iterator[Share]:
 def _open_sftp(connection: Connection) -> Iterator[Share]:
     from airflow.providers.ssh.hooks.ssh import SSHHook
     from airflow.sdk.exceptions import AirflowException
-    from paramiko import AuthenticationException, BadHostKeyException, SSHException
+    from paramiko import AuthenticationException, SSHException
 
     _probe(connection, 22)
     root = str(connection.extra_dejson.get("path", ".")).rstrip("/")
@@ -180,7 +184,7 @@ def _open_sftp(connection: Connection) -> Iterator[Share]:
     with ExitStack() as stack:
         with _opening(
             connection,
-            refused=(AuthenticationException, BadHostKeyException, *unusable),
+            refused=(AuthenticationException, *unusable),
             lost=(SSHException, OSError, EOFError),
         ):
             hook = SSHHook(
@@ -194,17 +198,21 @@ def _open_sftp(connection: Connection) -> Iterator[Share]:
             patient = partial(_patient, hang_up=client.close)
             sftp = patient(client.open_sftp)()
 
-        def open_file(path: str) -> BinaryIO:
-            stream = sftp.open(f"{root}/{path}", "rb")
-            stream.prefetch()
-            stream.read, stream.close = patient(stream.read), patient(stream.close)
-            return stream  # type: ignore[no-any-return]
+        @contextmanager
+        def open_file(path: str) -> Iterator[BinaryIO]:
+            stream = patient(sftp.open)(f"{root}/{path}", "rb")
+            try:
+                patient(stream.prefetch)()
+                stream.read = patient(stream.read)
+                yield stream
+            finally:
+                patient(stream.close)()
 
         yield _RemoteShare(
             connection.conn_id,
             listdir=patient(lambda path: sftp.listdir(f"{root}/{path}")),
             stat=patient(lambda path: sftp.stat(f"{root}/{path}")),
-            open=patient(open_file),
+            open=open_file,
         )
 
 
@@ -292,13 +300,14 @@ def _opening(
     except PipelineError:
         raise
     except (*refused, *lost) as error:
-        # paramiko calls a login that broke off a refused one, and an unknown host key a broken connection.
-        if "known_hosts" in str(error):
+        # paramiko calls a login that broke off a refused one, and a wrong host key a broken connection.
+        text = str(error)
+        if "known_hosts" in text or "Host key" in text:
             raise CredentialRefused(
                 f"{connection.conn_id}: the server's host key is not the one on record.",
                 next_step="Ask the server's owner for its key; only then put it into extra.host_key.",
             ) from error
-        if isinstance(error, refused) and not str(error).endswith(("saw EOF", "timeout.")):
+        if isinstance(error, refused) and not text.endswith(("saw EOF", "timeout.")):
             raise CredentialRefused(
                 f"{connection.conn_id}: authentication was refused ({type(error).__name__}).",
                 next_step=f"Check login, password or key of the connection {connection.conn_id}, then clear the task.",

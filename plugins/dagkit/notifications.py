@@ -1,7 +1,7 @@
 """One message per failed run, and one for warnings, to whoever the connection ``notifications`` names.
 
-The connection has type ``apprise``; its extra is ``{"config": [{"path": "ntfys://...", "tag": "all"}, ...]}`` with one
-Apprise URL per receiver (ntfy, Slack, e-mail ...). Without the connection nothing is sent.
+The connection has type ``apprise``; its extra is ``{"config": [{"path": "ntfys://..."}, ...]}`` with one Apprise URL per
+receiver (ntfy, Slack, e-mail ...). Without the connection nothing is sent.
 """
 
 import logging
@@ -12,11 +12,15 @@ from typing import Any
 from airflow.sdk import BaseHook, get_current_context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import redact
 
 log = logging.getLogger(__name__)
 
 CONNECTION = "notifications"
 CAUSE = "failure"
+SECONDS = 10
+# A failure has to wake somebody; 3 of 5 is what ntfy takes without a priority.
+NTFY = {"failure": "priority=5&tags=rotating_light", "warning": "tags=warning", "success": "tags=white_check_mark"}
 
 
 def keep_cause(context: Any) -> None:
@@ -24,19 +28,17 @@ def keep_cause(context: Any) -> None:
     error = context.get("exception")
     if error is None:
         return  # the task's process is dead and this is the DAG processor, where pushing would hang
-    context["ti"].xcom_push(
-        CAUSE,
-        {
-            "what": getattr(error, "what", None) or f"{type(error).__name__}: {error}",
-            "next_step": getattr(error, "next_step", ""),
-            "notes": "\n".join(getattr(error, "__notes__", [])),
-        },
-    )
+    cause = {
+        "what": getattr(error, "what", None) or f"{type(error).__name__}: {error}",
+        "next_step": getattr(error, "next_step", ""),
+        "notes": "\n".join(getattr(error, "__notes__", [])),
+    }
+    context["ti"].xcom_push(CAUSE, redact(cause))  # an error of a library may quote a password
 
 
 def tell_failure(context: Any) -> None:
     """DAG callback: one message for a failed run: system, DAG, day, task, cause, next step, link."""
-    run, task = context["dag_run"], context.get("ti")
+    task = context.get("ti")
     cause = _cause(task) if task is not None else None
     if cause is None:
         cause = {
@@ -45,52 +47,64 @@ def tell_failure(context: Any) -> None:
             "notes": "",
         }
     advice = re.search(r"\*\*If it fails\*\*[:.]?\s*(.+?)(?:\n\s*\n|\Z)", context["dag"].doc_md or "", re.DOTALL)
+    dag_id, day, link = _about(context)
     lines = [
-        f"DAG {run.dag_id}, {_day(context)}, task {getattr(task, 'task_id', '?')}",
+        f"DAG {dag_id}, {day}, task {getattr(task, 'task_id', '?')}",
         f"Cause: {cause['what']}",
         f"Next step: {cause['next_step']}" if cause["next_step"] else "",
         " ".join(advice[1].split()) if advice else "",
         cause["notes"],
-        _link(run),
+        link,
     ]
-    _send(f"FAILED {run.dag_id} {_day(context)}", "\n".join(filter(None, lines)), kind="failure")
+    _send(f"FAILED {dag_id} {day}", "\n".join(filter(None, lines)), kind="failure")
 
 
 def tell_warnings(warnings: Iterable[str]) -> None:
     """Send what a successful step found worth a person's attention; nothing if there is nothing."""
     if not (texts := list(warnings)):
         return
-    context: Any = get_current_context()
-    run = context["dag_run"]
-    _send(f"WARNING {run.dag_id} {_day(context)}", "\n".join([*texts, _link(run)]), kind="warning")
+    dag_id, day, link = _about(get_current_context())
+    _send(f"WARNING {dag_id} {day}", "\n".join([*texts, link]), kind="warning")
 
 
 def tell_success(summary: str) -> None:
     """Send that a run went well, for systems whose settings ask for it."""
-    context: Any = get_current_context()
-    run = context["dag_run"]
-    _send(f"SUCCESS {run.dag_id} {_day(context)}", "\n".join([summary, _link(run)]), kind="success")
+    dag_id, day, link = _about(get_current_context())
+    _send(f"SUCCESS {dag_id} {day}", "\n".join([summary, link]), kind="success")
 
 
 def _send(title: str, body: str, *, kind: str) -> None:
     """A notification that cannot be sent is logged and changes nothing else."""
     import apprise
 
+    receivers = apprise.Apprise()
     try:
         config = BaseHook.get_connection(CONNECTION).extra_dejson["config"]
+        for receiver in config if isinstance(config, list) else [config]:
+            receivers.add(_for_ntfy(receiver["path"], kind))
+        for each in receivers:
+            each.socket_connect_timeout = each.socket_read_timeout = SECONDS
+        sent = receivers.notify(
+            title=title,
+            body=body,
+            notify_type=apprise.NotifyType(kind),
+            body_format=apprise.NotifyFormat.TEXT,  # or a mail is taken for HTML and has one long line
+            timeout=SECONDS,  # in all; the receivers are told at the same time
+        )
     except (AirflowNotFoundException, KeyError):
-        log.warning("No connection %s: not sent: %s\n%s", CONNECTION, title, body)
-        return
-    receivers = apprise.Apprise()
-    for receiver in config if isinstance(config, list) else [config]:
-        receivers.add(receiver["path"], tag=receiver.get("tag"))
-    try:
-        sent = receivers.notify(title=title, body=body, notify_type=apprise.NotifyType(kind))
+        log.warning("The connection %s names no receivers, not sent: %s\n%s", CONNECTION, title, body)
     except Exception as error:
         log.warning("The notification %r failed: %s", title, type(error).__name__)
-        return
-    if not sent:
-        log.warning("The notification %r reached no or not every receiver.", title)
+    else:
+        if not sent:
+            log.warning("The notification %r reached no or not every receiver.", title)
+
+
+def _for_ntfy(path: str, kind: str) -> str:
+    """An ntfy address with priority and tags by the kind of message, unless it has some of its own."""
+    if not path.startswith(("ntfy://", "ntfys://")) or "priority=" in path or "tags=" in path:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{NTFY[kind]}"
 
 
 def _cause(task: Any) -> dict[str, str] | None:
@@ -102,13 +116,12 @@ def _cause(task: Any) -> dict[str, str] | None:
     return found if isinstance(found, dict) else None
 
 
-def _day(context: Any) -> str:
-    run = context["dag_run"]
-    return str(run.partition_key or (run.conf or {}).get("date") or run.run_after.strftime("%Y-%m-%d %H:%M UTC"))
-
-
-def _link(run: Any) -> str:
+def _about(context: Any) -> tuple[str, str, str]:
+    """DAG, day and address of the run."""
     from urllib.parse import quote
 
+    dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    run = context.get("dag_run")  # missing where the task that failed is no longer in the DAG
+    day = run and (run.partition_key or (run.conf or {}).get("date") or run.run_after.strftime("%Y-%m-%d %H:%M UTC"))
     base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
-    return f"{base}/dags/{run.dag_id}/runs/{quote(run.run_id)}"
+    return dag_id, str(day or run_id), f"{base}/dags/{dag_id}/runs/{quote(run_id)}"

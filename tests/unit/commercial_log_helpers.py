@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -188,7 +188,7 @@ class Station:
     def copy(self, day: date = DAY, **how: Any) -> StepResult:
         """Stage 1."""
         options: dict[str, Any] = {"today": day, "settings": Settings()} | how
-        return copy_workbook(self.share, self.data, day=day, **options)
+        return copy_workbook(nullcontext(self.share), self.data, day=day, **options)
 
     def load(self, cells: Iterable[Sequence[Any]] | None = None, day: date = DAY, **how: Any) -> StepResult:
         """Stage 2 over the dated workbook of a day, which is written first if rows are given."""

@@ -486,7 +486,7 @@ def test_no_restore_while_another_program_writes(
 def test_a_backup_that_is_not_there_is_refused_with_the_names_that_are(
     database: Path, store: FolderStore, data: DataRoot
 ) -> None:
-    with pytest.raises(SourceMissing, match=r"There is no backup  in .*Choose one of: none"):
+    with pytest.raises(SourceMissing, match=r"There is no backup in .*Choose one of: none"):
         restore(database, store, data)
     back_up(database, store, data)
     with pytest.raises(SourceMissing, match=f"There is no backup other in .*Choose one of: {FIRST}"):

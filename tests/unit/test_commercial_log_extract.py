@@ -30,8 +30,10 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.table import Table
 
 from include.commercial_log.config import Settings
+from include.commercial_log.extract import JOB, copy_workbook
 from include.commercial_log.workbook import data_rows_of, list_dated, read_sheet
-from include.common.shares import LocalShare, fetch, resolve
+from include.common.journal import read_journal
+from include.common.shares import LocalShare, Share, fetch, resolve
 from include.common.xlsx import extract_sheets
 from include.errors import (
     AlreadyRunning,
@@ -495,10 +497,17 @@ def test_names_that_look_like_dated_workbooks_are_warned_about_and_left(station:
 # --- R10: only today ------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def unreachable() -> Iterator[Share]:
+    """A share whose server does not answer."""
+    raise SourceUnavailable("Cannot reach the server of K drive.", next_step="Check VPN.")
+    yield
+
+
 def test_a_past_day_that_has_its_file_is_a_success_and_the_share_is_not_asked(station: Station) -> None:
     station.put(rows("a", "b"), DAY - ONE_DAY)
     before = (station.files(), station.dated(DAY - ONE_DAY).stat().st_mtime_ns)
-    result = station.copy(DAY - ONE_DAY, today=DAY)
+    result = copy_workbook(unreachable(), station.data, day=DAY - ONE_DAY, today=DAY, settings=Settings())
     assert (result.facts, result.read, result.written) == ({"action": "kept", "day": "2025-09-01"}, 2, 0)
     assert (station.files(), station.dated(DAY - ONE_DAY).stat().st_mtime_ns) == before
 
@@ -715,6 +724,15 @@ class _Lost(io.BytesIO):
         raise ConnectionResetError("reset by peer")
 
 
+def test_a_server_that_cannot_be_reached_is_a_failed_run_in_the_journal(station: Station) -> None:
+    """R1, R52: the most frequent failure of all stands where operators and the status report look for it."""
+    with pytest.raises(SourceUnavailable, match="Cannot reach the server of K drive"):
+        copy_workbook(unreachable(), station.data, day=DAY, today=DAY, settings=Settings())
+    [line] = read_journal(station.data.logs, JOB)
+    assert (line.state, line.day, line.detail) == ("FAILED", str(DAY), "ERROR Cannot reach the server of K drive.")
+    assert station.files() == {}
+
+
 def test_a_connection_lost_in_the_middle_of_the_file_is_transient(station: Station, tmp_path: Path) -> None:
     write_workbook(station.workbook, rows("a"))
     share = LostMeanwhile(station.share.name, station.share.root)
@@ -729,6 +747,7 @@ def test_a_connection_lost_in_the_middle_of_the_file_is_transient(station: Stati
 
 CHILD = """
 import os, signal, sys
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from include.commercial_log.config import DataRoot, Settings
@@ -750,7 +769,8 @@ def hook(event, arguments):
 
 sys.addaudithook(hook)
 day = date(2025, 9, 2)
-copy_workbook(LocalShare("K drive", Path(share)), DataRoot(Path(root)), day=day, today=day, settings=Settings())
+drive = nullcontext(LocalShare("K drive", Path(share)))
+copy_workbook(drive, DataRoot(Path(root)), day=day, today=day, settings=Settings())
 """
 
 
@@ -821,6 +841,7 @@ def test_a_second_import_at_the_same_time_is_refused_and_the_first_goes_on(stati
 
 FULL = """
 import sys
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from include.commercial_log.config import DataRoot, Settings
@@ -833,7 +854,7 @@ day, data = date(2025, 9, 2), DataRoot(root)
 old = data.daily / "Commercial Log 250902.xlsx"
 old.write_bytes(b"the old file")
 try:
-    copy_workbook(LocalShare("K drive", share), data, day=day, today=day, settings=Settings())
+    copy_workbook(nullcontext(LocalShare("K drive", share)), data, day=day, today=day, settings=Settings())
 except StoreFull as error:
     print(error.what)
 print(sorted(path.name for path in data.daily.iterdir()), old.read_bytes())

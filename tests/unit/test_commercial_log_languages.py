@@ -385,6 +385,18 @@ def test_a_decision_survives_the_nightly_update_as_long_as_its_spot(station: Sta
     ]
 
 
+def test_of_equal_rows_the_one_a_person_decided_on_is_the_last_to_go(station: Station) -> None:
+    """R31, R41: which of equal spots is surplus is our choice, a decision is not."""
+    station.load([row(media="same"), row(media="same"), row(media="same")])
+    with closing(station.open()) as db:
+        decide(db, 3, "K")
+    station.load([row(media="same"), row(media="same")], DAY + timedelta(days=1))
+    assert station.sql(
+        "SELECT spot_id, a.language_code, assignment_method FROM spots"
+        " JOIN spot_language_assignments AS a USING (spot_id) ORDER BY spot_id"
+    ) == [(1, "V", "direct_mapping"), (3, "K", "manual_override")]
+
+
 def test_every_processed_spot_has_one_category_and_one_assignment(station: Station) -> None:
     """R42, and R33: the batch knows the counters."""
     result = station.load(

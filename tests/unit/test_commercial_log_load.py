@@ -291,6 +291,17 @@ def test_a_run_logs_its_progress_and_one_line_operators_search_for(
     assert line.detail.startswith(f"Batch: {BATCH} | rows: 1")
 
 
+def test_the_log_names_the_months_replaced_preserved_and_closed(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R52."""
+    station.load([*rows("a", **AUGUST), *rows("b"), *rows("c", **OCTOBER)])
+    station.close_month("Aug-25")
+    with caplog.at_level(logging.INFO):
+        station.load([*rows("x", "y", **AUGUST), *rows("b")])
+    assert "months replaced: Sep-25; preserved: Oct-25; closed: Aug-25 (2 rows left out)" in caplog.messages
+
+
 def test_a_failed_run_ends_with_its_reason_and_the_last_log_lines(
     station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -406,6 +417,7 @@ def test_yesterdays_file_is_loaded_with_a_warning(station: Station) -> None:
 
 
 def test_an_older_file_is_stale_and_named(station: Station) -> None:
+    """R11."""
     station.put(rows("old"), DAY - 2 * ONE_DAY)
     station.put(rows("older"), DAY - 9 * ONE_DAY)
     with pytest.raises(StaleInput) as stale:
@@ -414,8 +426,13 @@ def test_an_older_file_is_stale_and_named(station: Station) -> None:
         "commercial_log: the newest dated workbook up to 2025-09-02 is Commercial Log 250831.xlsx, "
         "2 days old (1 allowed)."
     )
-    assert "commercial_log_import" in stale.value.next_step
+    assert stale.value.next_step == (
+        "Run commercial_log_import; to load Commercial Log 250831.xlsx on purpose, trigger the update with its date, "
+        "2025-08-31."
+    )
     assert (station.titles(), batches(station)) == ([], [])
+    station.load(day=DAY - 2 * ONE_DAY)  # what the message says works
+    assert station.titles() == ["old"]
 
 
 @pytest.mark.parametrize(("allowed", "age", "loads"), [(0, 0, True), (0, 1, False), (3, 3, True), (3, 4, False)])
@@ -1258,11 +1275,14 @@ def test_settings_come_from_a_json_object_and_keep_their_defaults() -> None:
         ({"keep_days": "7"}, "'keep_days' is '7', not int"),
         ({"max_rejects": "20"}, "'max_rejects' is '20', not int"),
         ({"max_rejects": True}, "'max_rejects' is True, not int"),
+        ({"keep_months": -12}, "'keep_months' is -12, below 0"),
+        ({"max_rejects": -1}, "'max_rejects' is -1, below 0"),
         ({"sheets": "Commercials"}, "'sheets' is 'Commercials', not tuple"),
         ({"previous_month_policy": "Skip"}, "'previous_month_policy' is 'Skip', neither 'replace' nor 'skip'"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(values: dict[str, Any], told: str) -> None:
+    """R54: with ``keep_months`` below 0 the rotation would delete what it has just archived."""
     with pytest.raises(ContractViolation) as refused:
         Settings.from_mapping(values)
     assert told in refused.value.what

@@ -58,7 +58,7 @@ def test_an_opened_database_has_wal_foreign_keys_and_a_busy_timeout_of_30_second
 def test_a_missing_file_is_named_and_not_created(path: Path) -> None:
     """Wrong default paths wrote into an empty skeleton (section 8, 10)."""
     with pytest.raises(
-        SourceMissing, match=r"There is no booked-business database at .*booked business\.db\..*settings"
+        SourceMissing, match=r"There is no booked-business database at .*booked business\.db\..*connection"
     ):
         open_database(path)
     assert not path.exists()
