@@ -105,7 +105,7 @@ def _task_moments(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -
         phase_end += timedelta(seconds=seconds)
         yield Part("work", f"{name}: {phase}"), phase_end
     yield Part("work", f"{name}: choice, hashes, audit, commit, rename"), logged["SUCCESS"]
-    yield Part("task process", f"{name}: result, asset event, end"), _moment(task["end_date"])
+    yield Part("task process", f"{name}: warnings, result, asset event, end"), _moment(task["end_date"])
 
 
 def _known_runs(airflow: Airflow, *dag_ids: str) -> set[str]:
@@ -116,7 +116,10 @@ def _ended_run(airflow: Airflow, dag_id: str, known: set[str], *, timeout: float
     """The first run that is not ``known``, when it has ended."""
     run = airflow.api.wait_for_run(dag_id, lambda run: run["dag_run_id"] not in known, timeout=timeout)
     if airflow.api.wait_run(dag_id, run["dag_run_id"], timeout) != "success":
-        raise RuntimeError(f"{dag_id} failed; see its log.")
+        tasks = airflow.api.task_instances(dag_id, run["dag_run_id"])
+        failed = next(task for task in tasks if task["state"] == "failed")
+        log = airflow.api.task_log(dag_id, run["dag_run_id"], failed["task_id"], failed["try_number"])
+        raise RuntimeError(f"{dag_id} failed:\n{log[-3000:]}")
     return next(each for each in airflow.api.runs(dag_id) if each["dag_run_id"] == run["dag_run_id"])
 
 

@@ -18,7 +18,7 @@ from dagkit import connections, partitions, policies
     params={
         "spot_ids": Param(
             type="array",
-            items={"type": "string"},
+            items={"type": "string", "pattern": "^[0-9]+$"},
             minItems=1,
             title="Spot ids",
             description="Numbers as in the review export, one per line.",

@@ -30,14 +30,11 @@ def commercial_log_status() -> None:
         from include.commercial_log.status import render_status, report_status
 
         database = connections.path_of(connections.COMMERCIAL_LOG_DB)
-        with (
-            closing(open_database(database, read_only=True)) as db,
-            connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP) as store,
-        ):
+        with closing(open_database(database, read_only=True)) as db:
             result = report_status(
                 db,
                 DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                store=store,
+                store=connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP),
                 today=partitions.business_day(ZONE),
                 now=datetime.now(ZONE),
             )

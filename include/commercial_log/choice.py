@@ -27,6 +27,7 @@ def chosen_file(
     settings: Settings,
     run: RunLog,
     *,
+    mode: Mode,
     recap: bool,
     data_file: Path | None,
     force_stale: bool,
@@ -39,7 +40,7 @@ def chosen_file(
         else:
             path = _newest_file(data, day, settings, run)
         dated = workbook.date_of(path.name)
-        if dated is not None and not recap and not force_stale:
+        if dated is not None and mode != "HISTORICAL" and not force_stale:
             _refuse_older_than_loaded(db, path, dated)
         run.say(f"reading {path}")
         yield path

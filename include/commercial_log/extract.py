@@ -92,7 +92,7 @@ def _publish(
     with temporary_beside(target) as temporary:
         with run.phase("copy and verify", percent=75):
             made = _copy_sheet(source, temporary, fetched, settings, run)
-        _check_rows(made.rows, data, fetched.source, day=day, allow_shrink=allow_shrink)
+        _check_rows(made.rows, data, fetched.source, run, day=day, allow_shrink=allow_shrink)
         sha256 = sha256_of(temporary)
         size = temporary.stat().st_size
         unchanged = existed and sha256_of(target) == sha256
@@ -138,7 +138,7 @@ def _copy_sheet(source: Path, copy: Path, fetched: FetchedFile, settings: Settin
     return _Copy(extracted, sheet.data_rows, len(sheet.header.positions))
 
 
-def _check_rows(rows: int, data: DataRoot, source: str, *, day: date, allow_shrink: bool) -> None:
+def _check_rows(rows: int, data: DataRoot, source: str, run: RunLog, *, day: date, allow_shrink: bool) -> None:
     if rows == 0:
         raise ContractViolation(
             f"{source}, sheet '{contract.SHEET}' has no data rows; {workbook.dated_name(day)} was not written.",
@@ -147,10 +147,18 @@ def _check_rows(rows: int, data: DataRoot, source: str, *, day: date, allow_shri
     earlier = [path for dated, path in workbook.list_dated(data.daily).items() if dated < day]
     if allow_shrink or not earlier:
         return
-    before = workbook.data_rows_of(earlier[-1])
-    if rows < SMALLEST_SHARE_OF_EARLIER * before:
-        raise ContractViolation(
-            f"{source}, sheet '{contract.SHEET}' has {rows:,} data rows, fewer than half of the {before:,} in "
-            f"{earlier[-1].name}; {workbook.dated_name(day)} was not written.",
-            next_step="Ask traffic whether that is right; if so, trigger the import with allow_shrink.",
-        )
+    for path in reversed(earlier):
+        try:
+            before = workbook.data_rows_of(path)
+        except ContractViolation:
+            run.warn(
+                f"{path} cannot be read, so the new workbook is compared with an earlier one; restore or remove it."
+            )
+            continue
+        if rows < SMALLEST_SHARE_OF_EARLIER * before:
+            raise ContractViolation(
+                f"{source}, sheet '{contract.SHEET}' has {rows:,} data rows, fewer than half of the {before:,} in "
+                f"{path.name}; {workbook.dated_name(day)} was not written.",
+                next_step="Ask traffic whether that is right; if so, trigger the import with allow_shrink.",
+            )
+        return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import fsum
 from pathlib import Path
+from typing import Any
 
 from include.commercial_log import contract, workbook
 from include.commercial_log.batches import begin_batch, complete_batch, fail_batch, keep_remarks
@@ -33,6 +34,7 @@ RECAP_JOB = "commercial_log_historical_import"
 REJECTS_ALWAYS_ALLOWED = 20
 REJECTS_ALLOWED_SHARE = 0.05
 CENT = 0.01
+NAMED = 20
 MARKET = contract.POSITION["market_name"]
 MONTH = contract.POSITION["broadcast_month"]
 AIR_DATE = contract.POSITION["air_date"]
@@ -68,19 +70,21 @@ def load_bookings(
     Raises SourceMissing or StaleInput for the choice of the file, ContractViolation for what is in it, RequestRefused
     for a mode that does not allow it, CheckFailed if the result is not what the file says, StoreBusy, AlreadyRunning.
     """
-    if mode == "HISTORICAL" and not (closed_by or "").strip():
-        raise RequestRefused(
-            "commercial_log: a historical import closes its months and needs the name of whoever closes them.",
-            next_step="Give closed_by.",
-        )
     recap = recap or mode != "WEEKLY_UPDATE"
     job = RECAP_JOB if recap else JOB
     with (
         record_run(data.logs, job, day) as run,
         locks.hold(data.database_lock, job),
         locks.hold(data.files_lock, job, shared=True),
-        chosen_file(db, data, day, settings, run, recap=recap, data_file=data_file, force_stale=force_stale) as path,
+        chosen_file(
+            db, data, day, settings, run, mode=mode, recap=recap, data_file=data_file, force_stale=force_stale
+        ) as path,
     ):
+        if mode == "HISTORICAL" and not (closed_by or "").strip():
+            raise RequestRefused(
+                "commercial_log: a historical import closes its months and needs the name of whoever closes them.",
+                next_step="Give closed_by.",
+            )
         load = _Load(db, path, day, now, settings, mode, closed_by, expected_year, run)
         return load.perform(dry_run=dry_run, started_by=started_by)
 
@@ -141,7 +145,7 @@ class _Load:
 
     def _parse(self, sheet: SheetRows) -> ParsedSheet:
         with self.run.phase("parse and validate", percent=50):
-            parsed = parse_rows(sheet, closed=self._closed_months())
+            parsed = parse_rows(sheet, closed=self._protected_months())
         if self.batch_id:
             # In a transaction of their own they outlive a rollback of the load.
             with transaction(self.db):
@@ -149,10 +153,11 @@ class _Load:
         self._refuse_bad_sheet(parsed)
         return parsed
 
-    def _closed_months(self) -> frozenset[str]:
+    def _protected_months(self) -> frozenset[str]:
+        """The months this run leaves alone: closed ones, and the one the policy skips."""
         if self.mode == "HISTORICAL":
             return frozenset()
-        return frozenset(closed_months(self.db))
+        return frozenset(filter(None, (*closed_months(self.db), self._skipped_month())))
 
     def _refuse_bad_sheet(self, parsed: ParsedSheet) -> None:
         where = f"{parsed.file}, sheet '{parsed.sheet}'"
@@ -189,35 +194,24 @@ class _Load:
 
     def _replace_months(self, sheet: SheetRows, parsed: ParsedSheet) -> StepResult:
         """Everything that changes bookings; runs in one transaction."""
-        closed = self._closed_months()
-        if closed & set(parsed.months):
+        protected = self._protected_months()
+        if protected & set(parsed.months):
             # Someone closed a month while we read: closed wins.
-            parsed = parse_rows(sheet, closed=closed)
+            parsed = parse_rows(sheet, closed=protected)
             self._refuse_bad_sheet(parsed)
-        skipped = self._skipped_month()
-        bookings = [each for each in parsed.bookings if each.values[MONTH] != skipped]
-        processed = sorted({str(each.values[MONTH]) for each in bookings}, key=month_start)
+        processed = sorted(parsed.months, key=month_start)
         with self.run.phase("replace the open months", percent=75):
             before = self._totals(processed)
-            markets = self._resolve_markets(bookings, parsed)
+            markets = self._resolve_markets(parsed)
             resolve = NameBook(self.db).resolve
-            replaced = self._replace_spots(processed, bookings, markets, resolve)
+            replaced = self._replace_spots(processed, parsed.bookings, markets, resolve)
             self._resolve_again(processed, markets, resolve)
         with self.run.phase("categories and languages", percent=90):
             counters = assign_languages(self.db, processed, now=self.now)
         after = self._totals(processed)
-        self._check_totals(bookings, after, parsed)
+        self._check_totals(parsed, after)
         if self.mode == "HISTORICAL":
             self._close(processed)
-        untouched = [month for month, closed in month_states(self.db).items() if not closed and month not in processed]
-        preserved = [month for month in untouched if month != skipped]
-        if preserved and self.mode == "WEEKLY_UPDATE":
-            self.run.warn(f"Preserved, as {parsed.file} has no rows for them: {', '.join(preserved)}.")
-        self.run.say(
-            f"months replaced: {', '.join(processed) or 'none'}; preserved: {', '.join(preserved) or 'none'}; "
-            f"closed: {', '.join(sorted(parsed.closed, key=month_start)) or 'none'} "
-            f"({parsed.closed.total():,} rows left out)"
-        )
         records = {
             "records_imported": sum(spots for spots, _ in after.values()),
             "records_deleted": sum(spots for spots, _ in before.values()),
@@ -225,21 +219,61 @@ class _Load:
             "rows_removed": replaced.removed,
             "rows_unchanged": replaced.unchanged,
         }
+        facts = {
+            **self._report_months(parsed, after),
+            **records,
+            "net_change": records["records_imported"] - records["records_deleted"],
+            "new_markets": markets.created,
+            "unresolved_markets": markets.unresolved,
+            **self._report_names(parsed, resolve),
+            **counters,
+        }
         if self.batch_id:
             notes = "; ".join(self.run.warnings) or None
             complete_batch(
                 self.db, self.batch_id, parsed, processed, records, now=self.now + self.run.elapsed, notes=notes
             )
-        self.run.facts |= {"rows": len(bookings), "inserted": replaced.inserted, "removed": replaced.removed}
-        self.run.facts |= {"unchanged": replaced.unchanged, "rejected": parsed.rejected, "trade": parsed.trade}
-        codes = {str(each.values[BILL_CODE]) for each in bookings}
+        return self._result(parsed, facts)
+
+    def _report_months(self, parsed: ParsedSheet, after: dict[str, tuple[int, float]]) -> dict[str, Any]:
+        """What became of each month: replaced, preserved for want of rows, closed, or skipped by policy."""
+        skipped = self._skipped_month()
+        states = month_states(self.db)
+        preserved = [month for month, shut in states.items() if not shut and month not in after and month != skipped]
+        closed = sorted((month for month in parsed.closed if month != skipped), key=month_start)
+        if preserved and self.mode == "WEEKLY_UPDATE":
+            self.run.warn(f"Preserved, as {parsed.file} has no rows for them: {', '.join(preserved)}.")
+        self.run.say(
+            f"months replaced: {', '.join(after) or 'none'}; preserved: {', '.join(preserved) or 'none'}; "
+            f"closed: {', '.join(closed) or 'none'} ({parsed.closed.total():,} rows left out)"
+        )
+        return {
+            "months": {month: {"spots": spots, "gross": round(gross, 2)} for month, (spots, gross) in after.items()},
+            "preserved": preserved,
+            "closed": closed,
+            "skipped": skipped,
+        }
+
+    def _report_names(self, parsed: ParsedSheet, resolve: Callable[[str], Parties]) -> dict[str, int]:
+        """Bill codes whose customer or agency nobody knows (R29); a dry run leaves them nowhere but in the log."""
+        codes = {str(each.values[BILL_CODE]) for each in parsed.bookings}
+        customers = sorted(code for code in codes if resolve(code).customer_id is None)
         agencies = {name for code in codes if (name := agency_name(code)) and resolve(code).agency_id is None}
-        if agencies:
-            self.run.say(f"agencies not known: {', '.join(sorted(agencies))}")
+        for what, unknown in (("bill codes without a customer", customers), ("agencies not known", sorted(agencies))):
+            if unknown:
+                more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
+                self.run.say(f"{what}: {', '.join(unknown[:NAMED])}{more}")
+        return {"unresolved_bill_codes": len(customers), "unresolved_agencies": len(agencies)}
+
+    def _result(self, parsed: ParsedSheet, facts: dict[str, Any]) -> StepResult:
+        written = len(parsed.bookings)
+        self.run.facts |= {"rows": written}
+        self.run.facts |= {name: facts[f"rows_{name}"] for name in ("inserted", "removed", "unchanged")}
+        self.run.facts |= {"rejected": parsed.rejected, "trade": parsed.trade}
         return StepResult(
             where=str(self.db.execute("PRAGMA database_list").fetchone()[2]),
             read=parsed.read,
-            written=len(bookings),
+            written=written,
             rejected=parsed.rejected,
             warnings=tuple(self.run.warnings),
             facts={
@@ -247,23 +281,11 @@ class _Load:
                 "file": parsed.file,
                 "batch": self.batch_id,
                 "mode": self.mode,
-                "months": {
-                    month: {"spots": spots, "gross": round(gross, 2)} for month, (spots, gross) in after.items()
-                },
-                "preserved": preserved,
-                "closed": sorted(parsed.closed, key=month_start),
-                "skipped": skipped,
-                **records,
-                "net_change": records["records_imported"] - records["records_deleted"],
+                **facts,
                 "filtered_trade": parsed.trade,
                 "filtered_closed": parsed.closed.total(),
                 "blank": parsed.blank,
                 "remarks": dict(Counter(remark.reason for remark in parsed.remarks)),
-                "new_markets": markets.created,
-                "unresolved_markets": markets.unresolved,
-                "unresolved_bill_codes": sum(resolve(code).customer_id is None for code in codes),
-                "unresolved_agencies": len(agencies),
-                **counters,
                 "seconds": dict(self.run.durations),
             },
         )
@@ -273,7 +295,8 @@ class _Load:
             return None
         return month_label(self.day.replace(day=1) - timedelta(days=1))
 
-    def _resolve_markets(self, bookings: Sequence[Booking], parsed: ParsedSheet) -> MarketSetup:
+    def _resolve_markets(self, parsed: ParsedSheet) -> MarketSetup:
+        bookings = parsed.bookings
         aired = ((str(each.values[MARKET]), str(each.values[AIR_DATE])) for each in bookings if each.values[MARKET])
         markets = resolve_markets(self.db, aired, create=self.settings.auto_setup)
         for code in markets.created:
@@ -300,10 +323,13 @@ class _Load:
     ) -> _Replaced:
         """A multiset comparison by row hash: equal rows keep their spot, the rest is deleted and inserted."""
         held: dict[str | None, list[int]] = defaultdict(list)
-        for spot_id, row_hash in self.db.execute(
+        decided: dict[int, str] = {}
+        for spot_id, row_hash, decided_bill_code in self.db.execute(
             read_sql(SYSTEM, "select_spot_hashes"), {"months": json.dumps(list(processed))}
         ):
             held[row_hash].append(spot_id)
+            if decided_bill_code:
+                decided[spot_id] = decided_bill_code
         for spots in held.values():
             spots.reverse()  # taken from the end: the first one read is the first one kept
         replaced = _Replaced()
@@ -315,6 +341,11 @@ class _Load:
             else:
                 missing.append(booking)
         surplus = [(spot_id,) for spots in held.values() for spot_id in spots]
+        if lost := sorted(decided[spot_id] for (spot_id,) in surplus if spot_id in decided):
+            self.run.warn(
+                f"{len(lost)} spots whose language a person had decided changed in the sheet or left it; decide again "
+                f"where needed: {', '.join(lost[:NAMED])}."
+            )
         self.db.executemany(read_sql(SYSTEM, "delete_spots"), surplus)
         common = (self.day.isoformat(), int(self.mode == "HISTORICAL"), self.batch_id)
         load_date = timestamp(self.now)
@@ -342,11 +373,9 @@ class _Load:
                 found.append((*ids, spot_id))
         self.db.executemany(read_sql(SYSTEM, "update_unresolved_names"), found)
 
-    def _check_totals(
-        self, bookings: Sequence[Booking], after: dict[str, tuple[int, float]], parsed: ParsedSheet
-    ) -> None:
+    def _check_totals(self, parsed: ParsedSheet, after: dict[str, tuple[int, float]]) -> None:
         gross: dict[str, list[float]] = defaultdict(list)
-        for booking in bookings:
+        for booking in parsed.bookings:
             amount = booking.values[GROSS]
             gross[str(booking.values[MONTH])].append(amount if isinstance(amount, float) else 0.0)
         for month, amounts in gross.items():

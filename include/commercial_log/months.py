@@ -32,9 +32,9 @@ def close_months(
     Raises RequestRefused if ``closed_by`` is empty, a label is malformed or a month has no spots; months named before
     it in the list stay closed. AlreadyRunning, StoreBusy while another run writes.
     """
-    if not closed_by.strip():
-        raise RequestRefused("commercial_log: closing a month needs a name.", next_step="Give closed_by.")
     with record_run(data.logs, JOB, today) as run, locks.hold(data.database_lock, JOB):
+        if not closed_by.strip():
+            raise RequestRefused("commercial_log: closing a month needs a name.", next_step="Give closed_by.")
         closed: list[str] = []
         already: list[str] = []
         failed: dict[str, str] = {}

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,12 @@ _NUMBERS = re.compile(r"\d+")
 
 
 def report_status(
-    db: sqlite3.Connection, data: DataRoot, *, store: ObjectStore | None = None, today: date, now: datetime
+    db: sqlite3.Connection,
+    data: DataRoot,
+    *,
+    store: AbstractContextManager[ObjectStore] | None = None,
+    today: date,
+    now: datetime,
 ) -> StepResult:
     """Everything an operator asks first, in ``facts``; ``warnings`` are what needs attention. See ``render_status``.
 
@@ -279,15 +285,16 @@ def _recurring_errors(job: str, lines: Sequence[JournalLine]) -> list[dict[str, 
     return [{"job": job, "times": count, "error": newest[key]} for key, count in times.items() if count > 1]
 
 
-def _backups(store: ObjectStore | None) -> tuple[dict[str, Any] | None, list[str]]:
+def _backups(store: AbstractContextManager[ObjectStore] | None) -> tuple[dict[str, Any] | None, list[str]]:
     """How many backups there are and the newest one, and why nobody can tell."""
     if store is None:
         return None, []
     try:
-        names = backup.list_backups(store)
+        with store as opened:
+            names = backup.list_backups(opened)
+            return {"where": opened.where, "count": len(names), "newest": next(iter(names), None)}, []
     except PipelineError as error:
         return None, [f"The backups could not be listed: {error}"]
-    return {"where": store.where, "count": len(names), "newest": next(iter(names), None)}, []
 
 
 def _data_warnings(loaded: Mapping[str, Any], now: datetime) -> list[str]:

@@ -124,7 +124,7 @@ class _Call:
 
 
 def _status(call: _Call) -> None:
-    store = call.store if call.options.backup_folder else None
+    store = nullcontext(call.store) if call.options.backup_folder else None
     with call.open(read_only=True) as db:
         report = status.report_status(db, call.data, store=store, today=call.today, now=call.now)
     print(status.render_status(report))

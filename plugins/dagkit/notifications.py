@@ -1,7 +1,7 @@
 """One message per failed run, and one for warnings, to whoever the connection ``notifications`` names.
 
-The connection has type ``apprise``; its extra is ``{"config": [{"path": "ntfys://..."}, ...]}`` with one Apprise URL per
-receiver (ntfy, Slack, e-mail ...). Without the connection nothing is sent.
+The connection has type ``apprise``; its extra is ``{"config": [{"path": "ntfys://..."}, ...]}`` with one Apprise URL
+per receiver (ntfy, Slack, e-mail ...). Without the connection nothing is sent.
 """
 
 import logging
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from airflow.sdk import BaseHook, get_current_context
+from airflow.sdk._shared.secrets_masker import redact
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
-from airflow.sdk.log import redact
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,12 @@ def keep_cause(context: Any) -> None:
     if error is None:
         return  # the task's process is dead and this is the DAG processor, where pushing would hang
     cause = {
-        "what": getattr(error, "what", None) or f"{type(error).__name__}: {error}",
+        # The text of an error nobody foresaw may hold a secret; the task's log masks it, a message would not.
+        "what": getattr(error, "what", None) or f"{type(error).__name__}, which nobody foresaw; see the task's log.",
         "next_step": getattr(error, "next_step", ""),
         "notes": "\n".join(getattr(error, "__notes__", [])),
     }
-    context["ti"].xcom_push(CAUSE, redact(cause))  # an error of a library may quote a password
+    context["ti"].xcom_push(CAUSE, redact(cause))  # our errors quote those of libraries
 
 
 def tell_failure(context: Any) -> None:
@@ -42,7 +43,9 @@ def tell_failure(context: Any) -> None:
     cause = _cause(task) if task is not None else None
     if cause is None:
         cause = {
-            "what": "The task's process ended without an error of its own: it was killed or ran out of memory.",
+            "what": "The task's process ended without an error of its own: it was killed or ran out of memory."
+            if task is not None
+            else "The task that failed is no longer in the DAG.",
             "next_step": "Look at the end of the task's log and at the machine, then clear the task.",
             "notes": "",
         }
@@ -120,8 +123,11 @@ def _about(context: Any) -> tuple[str, str, str]:
     """DAG, day and address of the run."""
     from urllib.parse import quote
 
-    dag_id, run_id = context["dag"].dag_id, context["run_id"]
-    run = context.get("dag_run")  # missing where the task that failed is no longer in the DAG
-    day = run and (run.partition_key or (run.conf or {}).get("date") or run.run_after.strftime("%Y-%m-%d %H:%M UTC"))
+    if run := context.get("dag_run"):
+        dag_id, run_id = run.dag_id, run.run_id
+        day = run.partition_key or (run.conf or {}).get("date") or run.run_after.strftime("%Y-%m-%d %H:%M UTC")
+    else:  # the task that failed is no longer in the DAG
+        dag_id, run_id = context["dag"].dag_id, context["run_id"]
+        day = run_id
     base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
-    return dag_id, str(day or run_id), f"{base}/dags/{dag_id}/runs/{quote(run_id)}"
+    return dag_id, str(day), f"{base}/dags/{dag_id}/runs/{quote(run_id)}"

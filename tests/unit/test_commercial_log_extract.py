@@ -569,6 +569,19 @@ def test_fewer_than_half_of_the_earlier_rows_are_refused(
     assert station.copy(allow_shrink=True).read == 3
 
 
+def test_a_damaged_earlier_file_does_not_stop_today(station: Station) -> None:
+    """R7: the guard compares with the newest earlier file that can be read, and says which one cannot."""
+    station.put(rows(*"abcdefg"), DAY - timedelta(days=2))
+    damaged = station.data.daily / f"Commercial Log {DAY - timedelta(days=1):%y%m%d}.xlsx"
+    damaged.write_bytes(b"PK\x03\x04 cut off")
+    write_workbook(station.workbook, rows("a", "b", "c"))
+    with pytest.raises(ContractViolation, match="fewer than half of the 7"):
+        station.copy()
+    write_workbook(station.workbook, rows(*"abcd"))
+    result = station.copy()
+    assert (result.read, [str(damaged) in text for text in result.warnings]) == (4, [True])
+
+
 def test_the_first_file_ever_has_nothing_to_shrink_from(station: Station) -> None:
     write_workbook(station.workbook, rows("a"))
     assert station.copy().read == 1

@@ -377,8 +377,12 @@ def test_a_decision_survives_the_nightly_update_as_long_as_its_spot(station: Sta
         decide(db, 2, "K")
         before = db.execute("SELECT * FROM spot_language_assignments WHERE spot_id = 1").fetchall()
     next_day = DAY + timedelta(days=1)
-    station.load([row(media="new", language_code="L"), row(media="kept", language_code="L")], next_day)
+    result = station.load([row(media="new", language_code="L"), row(media="kept", language_code="L")], next_day)
     assert station.sql("SELECT * FROM spot_language_assignments WHERE spot_id = 1") == before
+    assert [text for text in result.warnings if "whose language a person had decided" in text] == [
+        "1 spots whose language a person had decided changed in the sheet or left it; decide again where needed: "
+        f"{row()[0]}."
+    ]
     assert station.sql("SELECT spot_id, media, language_id FROM spots ORDER BY spot_id") == [
         (1, "kept", 8),
         (3, "new", None),

@@ -701,6 +701,7 @@ def test_the_previous_month_can_be_left_alone(station: Station) -> None:
     result = station.load([*rows("stray", **AUGUST), *rows("x")], settings=Settings(previous_month_policy="skip"))
     assert station.titles() == ["a", "b", "d", "x"]
     assert (result.facts["skipped"], result.facts["preserved"]) == ("Aug-25", ["Oct-25"])
+    assert result.read == result.written + result.facts["filtered_closed"] == 2
     assert list(result.facts["months"]) == ["Sep-25"]
 
 
@@ -805,7 +806,7 @@ def test_a_file_with_a_month_of_another_year_is_refused_where_the_year_is_named(
 
 
 def test_a_recap_of_any_name_may_leave_closed_months_alone(station: Station) -> None:
-    """Section 7: the historical import with ``skip_closed``; a recap has no date that could be stale."""
+    """Section 7: the historical import with ``skip_closed``; an old dated file stays refused (R12)."""
     station.load([*rows("a", **AUGUST), *rows("b")])
     station.close_month("Aug-25")
     recap = write_workbook(station.path.parent / "recap of the quarter.xlsx", [*rows("x", **AUGUST), *rows("y")])
@@ -813,8 +814,9 @@ def test_a_recap_of_any_name_may_leave_closed_months_alone(station: Station) -> 
     assert station.titles() == ["a", "y"]
     assert (result.facts["mode"], result.facts["filtered_closed"]) == ("WEEKLY_UPDATE", 1)
     old = write_workbook(station.path.parent / "Commercial Log 250101.xlsx", rows("z"))
-    station.load(recap=True, data_file=old)
-    assert station.titles() == ["a", "z"]
+    with pytest.raises(StaleInput, match="STALE_FILE"):
+        station.load(recap=True, data_file=old)
+    assert station.titles() == ["a", "y"]
 
 
 # --- R36: closing months --------------------------------------------------------------------------------------------

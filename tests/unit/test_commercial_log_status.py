@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def test_the_report_answers_what_an_operator_asks_first(loaded: Station, tmp_pat
         "commercial_log_update",
         "2025-09-02T08:31:00+00:00 | 2025-09-02 | SUCCESS | Duration: 3.4s | Batch: weekly_update_1756801800 | rows: 4",
     )
-    found = report(loaded, store=store)
+    found = report(loaded, store=nullcontext(store))
     free, database = found.facts["storage"].pop("disk_free_mb"), found.facts["storage"].pop("database_mb")
     assert found == StepResult(
         where=str(loaded.data.root),
@@ -368,7 +368,7 @@ def test_a_batch_that_runs_for_over_an_hour_needs_attention(loaded: Station) -> 
 
 
 def test_a_backup_store_out_of_reach_is_a_warning_and_the_rest_is_reported(loaded: Station, tmp_path: Path) -> None:
-    found = report(loaded, store=FolderStore(tmp_path / "not mounted"))
+    found = report(loaded, store=nullcontext(FolderStore(tmp_path / "not mounted")))
     assert found.warnings == (
         f"The backups could not be listed: The backup folder {tmp_path / 'not mounted'} is not there. "
         "Next step: Mount it, or make it if it is new; then clear the task.",
