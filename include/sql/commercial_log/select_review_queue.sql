@@ -1,4 +1,4 @@
--- Grain: one row per spot of the review queue that :filter lets through, in the columns and the order of v_review_queue.
+-- Grain: one row per spot of the review queue that :filter lets through, in columns and order of v_review_queue.
 -- The filter `fallback` lists the spots that count as English for want of a code, which nobody has to review.
 -- Reads: spot_language_assignments, spots. Writes: nothing.
 -- Params: :filter (all, business, undetermined, invalid, high_value, low_confidence, fallback). Re-run: read only.

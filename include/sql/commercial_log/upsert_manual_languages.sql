@@ -1,5 +1,6 @@
 -- Grain: one row per given spot: the language a person decided on. A decision that stands already is left alone.
--- Writes: spot_language_assignments. Params: :spot_ids (JSON array), :code (upper case), :notes, :now (UTC). Re-run: safe.
+-- Writes: spot_language_assignments. Params: :spot_ids (JSON array), :code (upper case), :notes, :now (UTC).
+-- Re-run: safe.
 INSERT INTO spot_language_assignments (
     spot_id, language_code, language_status, confidence, assignment_method, assigned_date, requires_review, notes
 )
