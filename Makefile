@@ -15,10 +15,10 @@ demo: $(VENV)/ready  ## run the main job of every system in a real Airflow; ARGS
 test: test-unit test-integration test-dags test-e2e  ## all four tiers
 
 test-unit: $(VENV)/ready
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
 
 test-integration: $(VENV)/ready
-	$(BIN)/python -m pytest tests/integration $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/integration $(ARGS)
 
 test-dags: $(VENV)/ready
 	$(BIN)/python -m pytest tests/dags $(ARGS)

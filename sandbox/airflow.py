@@ -98,6 +98,7 @@ class Airflow:
                 api__port=self.port,
                 api__base_url=self.url,
                 api__workers=1,
+                api__default_wrap=True,  # or the next step of an error is off the screen
                 api__secret_key=kept["api_secret_key"],
                 api_auth__jwt_secret=kept["jwt_secret"],
                 scheduler__scheduler_idle_sleep_time=0.2,  # the default of 1 s is the gap between any two tasks

@@ -17,7 +17,7 @@ def date_param() -> Param:
         type=["null", "string"],
         format="date",
         title="Business day",
-        description="Local business day (YYYY-MM-DD). Empty: the day of this run.",
+        description="A local day. Empty: the day of this run.",
     )
 
 

@@ -22,6 +22,11 @@ class DailyPartitionTimetable(CronPartitionTimetable):
         super().__init__(cron, timezone=timezone, **settings)
         self._jitter = jitter
 
+    @property
+    def summary(self) -> str:
+        """What the web UI shows as the schedule: a time is worth little without its zone."""
+        return f"{self._expression} {self._timezone}"
+
     def next_dagrun_info_v2(
         self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:

@@ -48,7 +48,8 @@ class Estate:
         )
 
     def trigger(self, dag_id: str, **conf: object) -> str:
-        """Start a run through the API, as the UI does; its id."""
+        """Start a run through the API, as the UI does; its id. What earlier tests set in motion ends first."""
+        self.settle()
         return str(self.airflow.api.trigger(dag_id, conf)["dag_run_id"])
 
     def trigger_by_command(self, dag_id: str, **conf: object) -> str:
@@ -58,11 +59,22 @@ class Estate:
         assert done.returncode == 0, done.stderr
         return self.next_run(dag_id, known)
 
+    def settle(self) -> None:
+        """Wait until nothing runs: an update still reading would make the next import wait for its lock."""
+
+        def quiet() -> bool:
+            runs = [run for dag_id in self.world.dags[:2] for run in self.airflow.api.runs(dag_id)]
+            return all(run["state"] in ("success", "failed") for run in runs)
+
+        assert wait(lambda: quiet() and (time.sleep(0.7) or quiet()), timeout=180, every=0.5)
+
     def next_run(self, dag_id: str, known: set[str], *, timeout: float = 60) -> str:
         run = self.airflow.api.wait_for_run(dag_id, lambda run: run["dag_run_id"] not in known, timeout=timeout)
         return str(run["dag_run_id"])
 
     def known(self, dag_id: str) -> set[str]:
+        """The runs there are once everything set in motion has ended."""
+        self.settle()
         return {run["dag_run_id"] for run in self.airflow.api.runs(dag_id)}
 
     def finish(self, dag_id: str, run_id: str, *, timeout: float = 120) -> str:
