@@ -323,30 +323,20 @@ class _Load:
     ) -> _Replaced:
         """A multiset comparison by row hash: equal rows keep their spot, the rest is deleted and inserted."""
         held: dict[str | None, list[int]] = defaultdict(list)
-        decided: dict[int, str] = {}
-        for spot_id, row_hash, decided_bill_code in self.db.execute(
+        for spot_id, row_hash in self.db.execute(
             read_sql(SYSTEM, "select_spot_hashes"), {"months": json.dumps(list(processed))}
         ):
             held[row_hash].append(spot_id)
-            if decided_bill_code:
-                decided[spot_id] = decided_bill_code
-        for spots in held.values():
-            spots.reverse()  # taken from the end: the first one read is the first one kept
-        replaced = _Replaced()
+        surplus = self._surplus(held, Counter(booking.row_hash for booking in bookings))
+        kept = Counter({row_hash: len(spots) for row_hash, spots in held.items()})
         missing: list[Booking] = []
         for booking in bookings:
-            if same := held.get(booking.row_hash):
-                same.pop()
-                replaced.unchanged += 1
+            if kept[booking.row_hash] > 0:
+                kept[booking.row_hash] -= 1
             else:
                 missing.append(booking)
-        surplus = [(spot_id,) for spots in held.values() for spot_id in spots]
-        if lost := sorted(decided[spot_id] for (spot_id,) in surplus if spot_id in decided):
-            self.run.warn(
-                f"{len(lost)} spots whose language a person had decided changed in the sheet or left it; decide again "
-                f"where needed: {', '.join(lost[:NAMED])}."
-            )
-        self.db.executemany(read_sql(SYSTEM, "delete_spots"), surplus)
+        replaced = _Replaced(len(missing), len(surplus), len(bookings) - len(missing))
+        self.db.executemany(read_sql(SYSTEM, "delete_spots"), ((spot_id,) for spot_id in surplus))
         common = (self.day.isoformat(), int(self.mode == "HISTORICAL"), self.batch_id)
         load_date = timestamp(self.now)
         self.db.executemany(
@@ -360,8 +350,23 @@ class _Load:
                 for booking in missing
             ),
         )
-        replaced.inserted, replaced.removed = len(missing), len(surplus)
         return replaced
+
+    def _surplus(self, held: dict[str | None, list[int]], wanted: Counter[str]) -> list[int]:
+        """The spots that go: of equal ones the youngest, but one whose language a person decided goes last."""
+        too_many = {row_hash: spots for row_hash, spots in held.items() if len(spots) > wanted[row_hash or ""]}
+        candidates = [spot_id for spots in too_many.values() for spot_id in spots]
+        decided = dict(self.db.execute(read_sql(SYSTEM, "select_decided_spots"), {"spot_ids": json.dumps(candidates)}))
+        surplus: list[int] = []
+        for row_hash, spots in too_many.items():
+            spots.sort(key=lambda spot_id: (spot_id not in decided, spot_id))
+            surplus += spots[wanted[row_hash or ""] :]
+        if lost := sorted(decided[spot_id] for spot_id in surplus if spot_id in decided):
+            self.run.warn(
+                f"{len(lost)} spots whose language a person had decided changed in the sheet or left it; decide again "
+                f"where needed: {', '.join(lost[:NAMED])}."
+            )
+        return surplus
 
     def _resolve_again(self, processed: Sequence[str], markets: MarketSetup, resolve: Callable[[str], Parties]) -> None:
         """Kept rows whose customer, agency or market nobody knew then may be known by now."""

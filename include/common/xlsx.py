@@ -255,15 +255,20 @@ def _copy_member(source: zipfile.ZipFile, member: str, target: zipfile.ZipFile) 
 
 def _formulas(xml: bytes, prefix: bytes) -> list[bytes]:
     """The formula elements of a sheet."""
-    if b"<" + prefix + b"f" not in xml:
-        return []
-    return re.findall(_FORMULA % {b"p": prefix}, xml)
+    return re.findall(_FORMULA % {b"p": prefix}, _from_first_formula(xml, prefix))
+
+
+def _from_first_formula(xml: bytes, prefix: bytes) -> bytes:
+    """The sheet from its first cell with a formula on; often it is the total in the last row, and most have none."""
+    first = xml.find(b"<" + prefix + b"f")
+    return xml[xml.rfind(b"<" + prefix + b"c", 0, first) :] if first >= 0 else b""
 
 
 def _count_without_value(xml: bytes, prefix: bytes) -> int:
     """Formula cells nobody has calculated; one whose result is the empty text says so with its type."""
     cell = rb"<%(p)sc\b([^>]*)>" + _FORMULA + rb"(?:<%(p)sv\s*/>|<%(p)sv></%(p)sv>)?</%(p)sc>"
-    return sum(b't="str"' not in attributes for attributes in re.findall(cell % {b"p": prefix}, xml))
+    formulas = re.findall(cell % {b"p": prefix}, _from_first_formula(xml, prefix))
+    return sum(b't="str"' not in attributes for attributes in formulas)
 
 
 def _is_self_contained(formula: bytes) -> bool:

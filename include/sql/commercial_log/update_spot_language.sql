@@ -1,5 +1,6 @@
--- Grain: the spots of the months whose language id is not that of their assignment.
--- Reads: spot_language_assignments, languages. Writes: spots.language_id. Params: :months (JSON array). Re-run: safe.
+-- Grain: the spots of the months without a language id, with :all every one whose id is not that of its assignment.
+-- Reads: spot_language_assignments, languages. Writes: spots.language_id. Params: :months (JSON array), :all.
+-- Re-run: safe.
 UPDATE spots
 SET language_id = d.language_id
 FROM (
@@ -9,5 +10,6 @@ FROM (
 ) AS d
 WHERE
     d.spot_id = spots.spot_id
+    AND (:all = 1 OR spots.language_id IS NULL)
     AND spots.language_id IS NOT d.language_id
     AND spots.broadcast_month IN (SELECT value FROM json_each(:months))
