@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.report import Report
+from include.common import locks
 
 SUITES = ("commercial_log", "latency")
 RESULTS = Path(__file__).with_name("results.md")
@@ -28,13 +29,14 @@ def main() -> int:
     report.machine("apache-airflow-core", "openpyxl", "pandas", "python-calamine")
     report.say("Medians; each repetition is a process of its own, the ways take turns. Ratios are of CPU time.")
     report.say()
-    for name in SUITES:
-        if not options.names or name in options.names:
-            suite = import_module(f"benchmarks.{name}")
-            report.say(f"## {name}")
-            report.say()
-            suite.run(report, options.cache, quick=options.quick)
-            kept &= report.verdict(suite.GOALS)
+    with locks.hold(options.cache / "lock", "benchmarks"):  # two at once would measure each other
+        for name in SUITES:
+            if not options.names or name in options.names:
+                suite = import_module(f"benchmarks.{name}")
+                report.say(f"## {name}")
+                report.say()
+                suite.run(report, options.cache, quick=options.quick)
+                kept &= report.verdict(suite.GOALS)
     if options.write:
         report.write(RESULTS)
     return 0 if kept else 1

@@ -372,10 +372,16 @@ class _Load:
         """Kept rows whose customer, agency or market nobody knew then may be known by now."""
         binds = {"months": json.dumps(list(processed))}
         found: list[tuple[int | None, ...]] = []
-        for spot_id, bill_code, market, *known in self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds):
-            ids = (*resolve(bill_code), markets.ids.get(market))
-            if any(old is None and new is not None for old, new in zip(known, ids, strict=True)):
-                found.append((*ids, spot_id))
+        unresolved = self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds)
+        for spot_id, bill_code, market, customer_id, agency_id, market_id in unresolved:
+            customer, agency = resolve(bill_code)
+            market_found = markets.ids.get(market)
+            if (
+                (customer_id is None and customer is not None)
+                or (agency_id is None and agency is not None)
+                or (market_id is None and market_found is not None)
+            ):
+                found.append((customer, agency, market_found, spot_id))
         self.db.executemany(read_sql(SYSTEM, "update_unresolved_names"), found)
 
     def _check_totals(self, parsed: ParsedSheet, after: dict[str, tuple[int, float]]) -> None:

@@ -44,6 +44,9 @@ class SheetRows:
 
     def is_blank(self, row: list[Any]) -> bool:
         """Whether a row holds nothing in any of the 29 columns; what stands beside them makes no booking."""
+        first = row[self.header.positions[0]]
+        if type(first) is str and first and not first.isspace():
+            return False  # nearly every row; the others are worth a closer look
         cells = (row[at] for at in self.header.positions)
         return all(cell is None or (type(cell) is str and not cell.strip()) for cell in cells)
 
