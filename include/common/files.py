@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from include.errors import StoreFull
 
 GROUP_READABLE = 0o640
+RESERVE = 1024**3
 
 
 @contextmanager
@@ -40,9 +42,9 @@ def temporary_beside(target: Path) -> Iterator[Path]:
 def publish(temporary: Path, target: Path) -> None:
     """Make the finished temporary file the target, group-readable, in one rename that survives a power cut."""
     temporary.chmod(GROUP_READABLE)
-    _sync(temporary)
+    sync(temporary)
     temporary.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 @contextmanager
@@ -53,13 +55,29 @@ def atomic_write(target: Path) -> Iterator[Path]:
         publish(temporary, target)
 
 
+def require_space(folder: Path, to_write: int) -> None:
+    """Make sure, before anything is written, that twice ``to_write`` bytes and RESERVE fit beside what is there.
+
+    Raises StoreFull naming needed and free bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    needed = 2 * to_write + RESERVE
+    if free < needed:
+        raise StoreFull(
+            f"{folder} has {free:,} bytes free, {needed:,} are needed to go on; nothing was changed.",
+            next_step="Free disk space there (the status report lists what is kept), then clear the task.",
+        )
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

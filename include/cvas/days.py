@@ -1,0 +1,39 @@
+"""Which days a run is asked to process (R1, R2)."""
+
+from datetime import date, timedelta
+
+from include.errors import RequestRefused
+
+
+def requested_days(
+    day: date, *, start: str | None = None, end: str | None = None, today: date, allow_partial: bool = False
+) -> list[date]:
+    """The days from ``start`` to ``end``, both included, oldest first; without them ``day`` alone.
+
+    Raises RequestRefused naming a value that is no day, half of a range, a range that ends before it starts, and a day
+    that is not over (``allow_partial`` admits today).
+    """
+    if bool(start) != bool(end):
+        raise RequestRefused(
+            f"cvas: only one of start_date ({start}) and end_date ({end}) is given.",
+            next_step="Give both, or neither and a date.",
+        )
+    first, last = (_day(start), _day(end)) if start and end else (day, day)
+    if last < first:
+        raise RequestRefused(f"cvas: end_date {last} lies before start_date {first}.", next_step="Swap them.")
+    if last > today or (last == today and not allow_partial):
+        raise RequestRefused(
+            f"cvas: {last} is not over (today is {today}).",
+            next_step="Use a day before today; allow_partial takes what today has so far.",
+        )
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise RequestRefused(f"cvas: '{text}' is no day.", next_step="Write it like 2025-11-10.")
+    return day
