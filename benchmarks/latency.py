@@ -44,19 +44,25 @@ class Part(NamedTuple):
     what: str
 
 
+def _dags(world: CommercialLog) -> list[str]:
+    return [dag_id for chain in world.chains for dag_id in chain]
+
+
 def run(report: Report, _cache: Path, *, quick: bool) -> None:
     """Trigger the import a few times; ``quick`` twice and with a tenth of the closed spots."""
     history, runs = (CLOSED_SPOTS // 10, 2) if quick else (CLOSED_SPOTS, RUNS)
     with (
         tempfile.TemporaryDirectory(prefix="latency-") as folder,
-        running_estate(Path(folder), history=history, say=lambda _: None) as (airflow, world, _),
+        running_estate(
+            Path(folder), [world := CommercialLog(Path(folder) / "commercial_log", history=history)], say=lambda _: None
+        ) as (airflow, _),
     ):
-        airflow.wait_for_dags(world.dags)
+        airflow.wait_for_dags(_dags(world))
         for dag_id in (IMPORT[0], UPDATE[0]):
             airflow.api.unpause(dag_id)
         taken, cpu, loads = [], [], []
         for number in range(runs):
-            world.move_to(world.today + timedelta(days=number))
+            world.move_to(world.day + timedelta(days=number))
             loads.append(os.getloadavg()[0])
             used = _cpu_of_descendants()
             taken.append(_trigger(airflow, world))
@@ -73,7 +79,7 @@ def _trigger(airflow: Airflow, world: CommercialLog) -> dict[Part, float]:
     """Trigger the import as an operator does and wait for the update; the seconds of each part, in order."""
     known = _known_runs(airflow, IMPORT[0], UPDATE[0])
     began = datetime.now(UTC)
-    done = airflow.cli("dags", "trigger", IMPORT[0], "-c", json.dumps({"date": world.today.isoformat()}))
+    done = airflow.cli("dags", "trigger", IMPORT[0], "-c", json.dumps({"date": world.day.isoformat()}))
     if done.returncode:
         raise RuntimeError(f"airflow dags trigger failed:\n{done.stderr[-2000:]}")
     moments: list[tuple[Part | None, datetime]] = [(None, began)]
@@ -142,12 +148,12 @@ def _memory_of_tasks(airflow: Airflow, world: CommercialLog) -> dict[str, float]
     """The peak memory in MB of each task of the daily and weekly DAGs, in runs of their own: looking costs time."""
     tasks: dict[str, str] = {}
     with _watching_workers() as peaks:
-        for dag_id in world.dags:
+        for dag_id in _dags(world):
             airflow.api.unpause(dag_id)
-        known = _known_runs(airflow, *world.dags)
-        for dag_id in world.dags:
+        known = _known_runs(airflow, *_dags(world))
+        for dag_id in _dags(world):
             if dag_id != UPDATE[0]:  # which the import starts
-                airflow.api.trigger(dag_id, {"date": world.today.isoformat()})
+                airflow.api.trigger(dag_id, {"date": world.day.isoformat()})
             run = _ended_run(airflow, dag_id, known)
             for task in airflow.api.task_instances(dag_id, run["dag_run_id"]):
                 tasks[task["id"]] = f"{dag_id}: {task['task_id']}"

@@ -7,16 +7,16 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sandbox.airflow import REPOSITORY, Airflow
-from sandbox.commercial_log.estate import CommercialLog
 from sandbox.servers.postgres import PostgresServer
 from sandbox.servers.sinks import NotificationSink
+from sandbox.world import World, worlds
 
 POOLS = REPOSITORY / "plugins" / "dagkit" / "pools.json"
 ENDED = ("success", "failed")
@@ -24,22 +24,23 @@ ENDED = ("success", "failed")
 
 @contextmanager
 def running_estate(
-    state: Path, *, scale: float = 1.0, history: int = 100_000, port: int = 0, say: Any = print
-) -> Iterator[tuple[Airflow, CommercialLog, NotificationSink]]:
-    """The whole estate on this machine: PostgreSQL, the systems' outside worlds, a notification sink and Airflow."""
+    state: Path, systems: Sequence[World], *, port: int = 0, say: Any = print
+) -> Iterator[tuple[Airflow, NotificationSink]]:
+    """The estate on this machine: PostgreSQL, the given systems' outside worlds, a notification sink and Airflow."""
     state.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         say("starting PostgreSQL and the outside world")
         postgres = stack.enter_context(PostgresServer(state / "postgres"))
         sink = stack.enter_context(NotificationSink())
-        world = stack.enter_context(CommercialLog(state / "commercial_log", scale=scale, history=history).running())
         connections = {
             "notifications": {
                 "conn_type": "apprise",
                 "extra": {"config": [{"path": f"ntfy://127.0.0.1:{sink.port}/estate"}]},
-            },
-            **world.connections(),
+            }
         }
+        for world in systems:
+            stack.enter_context(world.running())
+            connections |= world.connections()
         airflow = Airflow(
             state / "airflow",
             dags=REPOSITORY / "dags",
@@ -50,7 +51,7 @@ def running_estate(
             port=port,
             on_progress=say,
         )
-        yield stack.enter_context(airflow), world, sink
+        yield stack.enter_context(airflow), sink
 
 
 def main(arguments: list[str]) -> int:
@@ -66,18 +67,22 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     screen = Screen()
     try:
-        with running_estate(options.state, scale=options.scale, port=options.port, say=screen.say) as (
-            airflow,
-            world,
-            _,
-        ):
-            succeeded = _drive(airflow, world, screen)
+        systems = worlds(options.state, scale=options.scale)
+        with running_estate(options.state, systems, port=options.port, say=screen.say) as (airflow, _):
+            airflow.wait_for_dags([dag_id for world in systems for chain in world.chains for dag_id in chain])
+            for dag_id in sorted(airflow.api.dag_ids()):
+                airflow.api.unpause(dag_id)
+            succeeded = True
+            for world in systems:
+                succeeded &= _drive(airflow, world, screen)
             print("\nWhat came out")
-            try:
-                print("\n".join(world.report()))
-            except AssertionError as error:
-                print(f"  NOT as expected: {error}")
-                succeeded = False
+            for world in systems:
+                print(f"\n{world.chains[0][0]} of {world.day}")
+                try:
+                    print("\n".join(world.report()))
+                except AssertionError as error:
+                    print(f"  NOT as expected: {error}")
+                    succeeded = False
             print(f"\nAirflow UI  {airflow.url}  login {airflow.user} / {airflow.password}")
             print(f"{'All runs succeeded' if succeeded else 'SOME RUNS FAILED'} in {time.monotonic() - began:.0f} s")
             if options.exit:
@@ -90,28 +95,21 @@ def main(arguments: list[str]) -> int:
         return 130
 
 
-def _drive(airflow: Airflow, world: CommercialLog, screen: Screen) -> bool:
-    airflow.wait_for_dags(world.dags)
-    for dag_id in sorted(airflow.api.dag_ids()):
-        airflow.api.unpause(dag_id)
-    day = world.today.isoformat()
-    screen.say(f'business day {day}: airflow dags trigger commercial_log_import -c \'{{"date": "{day}"}}\'')
+def _drive(airflow: Airflow, world: World, screen: Screen) -> bool:
+    """Run a system's chains for its business day; whether all runs succeeded."""
+    day = world.day.isoformat()
+    screen.say(f'business day {day}: airflow dags trigger {world.chains[0][0]} -c \'{{"date": "{day}"}}\'')
     succeeded = True
-    for wave in (
-        ("commercial_log_import", "commercial_log_update"),
-        ("commercial_log_rotation",),
-        ("commercial_log_backup",),
-        ("commercial_log_status",),
-    ):
-        since = {dag_id: {run["dag_run_id"] for run in airflow.api.runs(dag_id)} for dag_id in wave}
-        _trigger(airflow, wave[0], day)
+    for chain in world.chains:
+        since = {dag_id: {run["dag_run_id"] for run in airflow.api.runs(dag_id)} for dag_id in chain}
+        _trigger(airflow, chain[0], {"date": day})
         succeeded &= _watch(airflow, since, screen)
     return succeeded
 
 
-def _trigger(airflow: Airflow, dag_id: str, day: str) -> None:
+def _trigger(airflow: Airflow, dag_id: str, conf: dict[str, str]) -> None:
     """The trigger an operator uses."""
-    done = airflow.cli("dags", "trigger", dag_id, "-c", json.dumps({"date": day}))
+    done = airflow.cli("dags", "trigger", dag_id, "-c", json.dumps(conf))
     if done.returncode:
         raise SystemExit(f"airflow dags trigger {dag_id} failed:\n{done.stderr[-2000:]}")
 

@@ -25,7 +25,10 @@ def main(arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="estate-") as state,
-        running_estate(Path(state), history=2_000) as (airflow, world, _),
+        running_estate(Path(state), [world := CommercialLog(Path(state) / "commercial_log", history=2_000)]) as (
+            airflow,
+            _,
+        ),
     ):
         run_id = _three_nights(airflow, world)
         with operator(airflow) as page:
@@ -44,12 +47,12 @@ def main(arguments: list[str]) -> int:
 
 def _three_nights(airflow: Airflow, world: CommercialLog) -> str:
     """Run the import of three days, oldest first; the update of the last."""
-    airflow.wait_for_dags(world.dags)
+    airflow.wait_for_dags([IMPORT, UPDATE])
     for dag_id in airflow.api.dag_ids():
         airflow.api.unpause(dag_id)
     run_id = ""
     for age in (2, 1, 0):
-        day = str(world.today - timedelta(days=age))
+        day = str(world.day - timedelta(days=age))
         airflow.api.trigger(IMPORT, {"date": day})
         run_id = airflow.api.wait_for_run(UPDATE, partition_key=day)["dag_run_id"]
         if (state := airflow.api.wait_run(UPDATE, run_id, timeout=300)) != "success":

@@ -125,7 +125,7 @@ def _copy_sheet(source: Path, copy: Path, fetched: FetchedFile, settings: Settin
             f"{fetched.source}: {extracted.formulas_without_value} formula cells carry no calculated value and count "
             "as empty."
         )
-    sheet = workbook.read_sheet(copy, name=fetched.source)
+    sheet = workbook.outline(copy, extracted.plain, name=fetched.source)
     for other in sheets[1:]:
         if workbook.read_sheet(source, (other,), name=fetched.source).header.positions != sheet.header.positions:
             raise ContractViolation(

@@ -22,6 +22,7 @@ from include.common.journal import JournalLine, read_journal, record_run
 from include.common.objectstores import ObjectStore
 from include.common.results import StepResult
 from include.common.sql import read_sql
+from include.common.tables import render_age, render_table
 from include.errors import CheckFailed, PipelineError, SourceMissing
 
 SYSTEM = "commercial_log"
@@ -220,42 +221,6 @@ def clean_up_batches(db: sqlite3.Connection, data: DataRoot, *, now: datetime) -
         return StepResult(where="import_batches", written=failed)
 
 
-def render_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> str:
-    """Columns aligned under their header (none if empty): those of numbers to the right, all others to the left."""
-    cells = [list(row) for row in rows]
-    lines = [*([list(header)] if header else []), *([render_value(cell) for cell in row] for row in cells)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    columns = list(zip(*cells, strict=True)) or [()] * len(widths)
-    right = [bool(column) and all(isinstance(cell, int | float | None) for cell in column) for column in columns]
-    return "\n".join(
-        indent
-        + "  ".join(
-            cell.rjust(width) if numbers else cell.ljust(width)
-            for cell, width, numbers in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-
-
-def render_value(value: object) -> str:
-    """A value as operators read it: 1,234 and 1,234.50, yes and no, ``-`` for nothing, lists and mappings in words."""
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.2f}"
-        case Mapping():
-            return ", ".join(f"{name} {render_value(each)}".replace("_", " ") for name, each in value.items()) or "none"
-        case list() | tuple():
-            return ", ".join(map(render_value, value)) or "none"
-        case _:
-            return str(value)
-
-
 def _batches(db: sqlite3.Connection, *, status: str | None, last: int) -> list[dict[str, Any]]:
     cursor = db.execute(read_sql(SYSTEM, "select_batches"), {"status": status, "last": last})
     names = [column[0] for column in cursor.description]
@@ -315,7 +280,7 @@ def _running_warnings(running: Sequence[Mapping[str, Any]], now: datetime) -> li
 
 def _failures(jobs: Mapping[str, Sequence[JournalLine]], now: datetime) -> list[str]:
     return [
-        f"{job} failed {_age(now - lines[0].at)} ago: {lines[0].detail.removeprefix('ERROR ')}"
+        f"{job} failed {render_age(now - lines[0].at)} ago: {lines[0].detail.removeprefix('ERROR ')}"
         for job, lines in jobs.items()
         if lines and lines[0].state == "FAILED"
     ]
@@ -420,11 +385,4 @@ def _local(moment: datetime) -> str:
 
 def _when(moment: str, now: datetime) -> str:
     at = datetime.fromisoformat(moment)
-    return f"{at:%Y-%m-%d %H:%M} ({_age(now - at)} ago)"
-
-
-def _age(span: timedelta) -> str:
-    hours = span.total_seconds() / 3600
-    if hours < 1:
-        return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+    return f"{at:%Y-%m-%d %H:%M} ({render_age(now - at)} ago)"

@@ -5,11 +5,11 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from include.commercial_log import contract
 from include.common.files import atomic_write, sha256_of
-from include.common.xlsx import sheet_rows
+from include.common.xlsx import PlainSheet, sheet_rows
 
 _ALMOST_DATED = re.compile(r"^commercial log.*\d{6}.*\.xlsx$", re.IGNORECASE)
 
@@ -49,6 +49,13 @@ class SheetRows:
             return False  # nearly every row; the others are worth a closer look
         cells = (row[at] for at in self.header.positions)
         return all(cell is None or (type(cell) is str and not cell.strip()) for cell in cells)
+
+
+class Outline(NamedTuple):
+    """Where the columns stand in a sheet and how many of its rows are not blank."""
+
+    header: contract.HeaderMap
+    data_rows: int
 
 
 def dated_name(day: date) -> str:
@@ -93,6 +100,16 @@ def read_sheet(path: Path, candidates: tuple[str, ...] = (contract.SHEET,), *, n
     sheet, rows = sheet_rows(path, candidates, name=name)
     header = contract.match_headers(rows[0] if rows else [], where=f"{name}, sheet '{sheet}'")
     return SheetRows(path.name, sheet, header, rows[1:])
+
+
+def outline(path: Path, plain: PlainSheet | None, *, name: str) -> Outline:
+    """What :func:`read_sheet` would find, at a tenth of its cost if the sheet of ``path`` is known to be plain."""
+    header = plain.header() if plain else None
+    if plain and header is not None:
+        columns = contract.match_headers(header, where=f"{name}, sheet '{contract.SHEET}'")
+        return Outline(columns, plain.count_rows(columns.positions))
+    sheet = read_sheet(path, name=name)
+    return Outline(sheet.header, sheet.data_rows)
 
 
 def sidecar_path(workbook: Path) -> Path:

@@ -10,8 +10,9 @@ import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -39,14 +40,75 @@ DAMAGE = (
 
 _FORMULA = rb"<%(p)sf\b(?:[^>]*/>|[^>]*>[^<]*</%(p)sf>)"
 
+# A row as spreadsheet programs write it: each cell names its place and holds a number, a shared string, a truth value,
+# a known error, or as the result of a formula a text that begins with a visible character. Nothing in it is ambiguous,
+# so quantifiers never give back.
+_PLAIN_ROW = re.compile(
+    rb"""
+    <row[ ]r="(\d++)"[^<>/]*+
+    (?: /> | > (
+        (?: <c[ ]r="[A-Z]{1,3}+\1"(?:[ ]s="\d++")?+
+            (?: [ ]t="s"> <v>\d++</v> </c>
+            |   (?:[ ]t="n")?+> FORMULA?+ (?: <v>-?\d++(?:\.\d++)?+(?:[Ee][-+]?\d++)?+</v> )?+ </c>
+            |   (?:[ ]t="[nsb]")?+/>
+            |   [ ]t="b"> FORMULA?+ <v>[01]</v> </c>
+            |   [ ]t="e"> FORMULA?+ <v>\#(?:N/A|DIV/0!|NAME\?|NULL!|NUM!|REF!|VALUE!)</v> </c>
+            |   [ ]t="str"> FORMULA?+ <v>[!-%'-;=-~][^<&]*+</v> </c>
+            )
+        )*+ ) </row>
+    )
+    """.replace(b"FORMULA", rb"(?: <f\b[^<>]*+(?: (?<=/)> | (?<!/)>[^<]*+</f> ) )"),
+    re.VERBOSE,
+)
+_VALUE = re.compile(
+    rb'<c r="(?P<column>[A-Z]+)\d+"(?: s="\d+")?(?: t="(?P<type>\w+)")?>(?:<f[^>]*>(?:[^<]*</f>)?)?<v>(?P<value>[^<]*)'
+)
+_STRING_NUMBER = re.compile(rb' t="s"><v>(\d+)')
+# How a text holds a character that XML does not allow.
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+
+
+class PlainSheet:
+    """A sheet in which nothing is out of the ordinary: what its header says and how many rows hold data can be told
+    from its XML, without the cost of reading every cell."""
+
+    def __init__(self, rows: Sequence[bytes], strings: ElementTree.Element) -> None:
+        self._header, *self._rows = rows
+        self._strings = strings
+
+    def header(self) -> list[str] | None:
+        """The texts of Excel row 1, empty cells as ``""``; None if it holds something else than texts."""
+        texts: dict[int, str] = {}
+        for column, kind, value in _VALUE.findall(self._header):
+            if kind != b"s":
+                return None
+            texts[_column(column) - 1] = self._text(value)
+        return [texts.get(position, "") for position in range(max(texts, default=-1) + 1)]
+
+    def count_rows(self, columns: Iterable[int]) -> int:
+        """Rows below the header that hold more than blanks in one of the columns (0-based positions)."""
+        letters = {column_letters(position).encode() for position in columns}
+        is_blank = cache(lambda number: not self._text(number).strip())
+
+        def is_data(cell: re.Match[bytes]) -> bool:
+            return cell["column"] in letters and not (cell["type"] == b"s" and is_blank(cell["value"]))
+
+        return sum(any(map(is_data, _VALUE.finditer(row))) for row in self._rows)
+
+    def _text(self, number: bytes) -> str:
+        string = self._strings[int(number)]
+        runs = (*string.iterfind("{*}t"), *string.iterfind("{*}r/{*}t"))
+        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), "".join(run.text or "" for run in runs))
+
 
 @dataclass(frozen=True)
 class ExtractedSheets:
-    """What was taken out: the sheet names of the source, and how many formula cells carry no calculated value (readers
-    see them as empty)."""
+    """What was taken out: the sheet names of the source, how many formula cells carry no calculated value (readers see
+    them as empty), and the sheet read back from the copy, None unless it is plain."""
 
     sheets_found: tuple[str, ...]
     formulas_without_value: int
+    plain: PlainSheet | None
 
 
 def extract_sheets(source: Path, target: Path, sheets: Sequence[str], *, name: str) -> ExtractedSheets:
@@ -180,16 +242,21 @@ def _extract(package: zipfile.ZipFile, target: Path, sheets: Sequence[str], name
             _copy_member(package, part, result)
         else:
             result.writestr(zipfile.ZipInfo(part, EPOCH), xml, zipfile.ZIP_DEFLATED)
-    _verify(target, {part: zlib.crc32(xml), **{other: package.getinfo(other).CRC for _, other in kept}}, package, name)
-    return ExtractedSheets(tuple(source.sheets), without_value)
+    checksums = {part: zlib.crc32(xml), **{other: package.getinfo(other).CRC for _, other in kept}}
+    copied = _read_back(target, checksums, package, name)
+    strings = next((copied[other] for kind, other in kept if kind.endswith("/sharedStrings")), b"")
+    return ExtractedSheets(tuple(source.sheets), without_value, _plain_sheet(target, sheets[0], copied[part], strings))
 
 
-def _verify(copied: Path, checksums: dict[str, int], source: zipfile.ZipFile, name: str) -> None:
-    """Inflate the copy once more: every part that carries cells must have the bytes it had in the source."""
+def _read_back(copied: Path, checksums: dict[str, int], source: zipfile.ZipFile, name: str) -> dict[str, bytes]:
+    """The parts of the copy, inflated once more: each that carries cells must have the bytes it had in the source."""
     with zipfile.ZipFile(copied) as package:
-        damaged = package.testzip() or next(
-            (part for part, checksum in checksums.items() if checksum != package.getinfo(part).CRC), None
-        )
+        try:
+            parts = {part: package.read(part) for part in package.namelist()}
+        except zipfile.BadZipFile:
+            damaged = package.testzip()
+        else:
+            damaged = next((part for part, sum_ in checksums.items() if sum_ != package.getinfo(part).CRC), None)
     if damaged in checksums:
         source.read(damaged)  # raises when the damage was there before
     if damaged:
@@ -197,6 +264,39 @@ def _verify(copied: Path, checksums: dict[str, int], source: zipfile.ZipFile, na
             f"{name}: part {damaged} of the copy differs from the source.",
             next_step="Clear the task; if it stays, check the disk it was written to.",
         )
+    return parts
+
+
+def _plain_sheet(copied: Path, sheet: str, xml: bytes, strings: bytes) -> PlainSheet | None:
+    """The only sheet of a workbook, if a reader of workbooks opens that, and each of its rows is plain."""
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        with CalamineWorkbook.from_path(copied) as workbook:
+            found = workbook.sheet_names
+        shared = ElementTree.fromstring(strings)  # noqa: S314 - no entities in OOXML
+        rows = _plain_rows(xml)
+    except (CalamineError, *DAMAGE):
+        return None
+    known = max(map(int, set(_STRING_NUMBER.findall(xml))), default=-1) < len(shared)
+    return PlainSheet(rows, shared) if rows and known and found == [sheet] else None
+
+
+def _plain_rows(xml: bytes) -> list[bytes]:
+    """The cells of each row, empty rows as ``b""``; no rows at all unless every one is plain, the first is Excel row 1
+    and the others follow in order. Raises ElementTree.ParseError if what surrounds them is no XML."""
+    tag = b"<sheetData>"
+    start = end = xml.index(tag) + len(tag)
+    rows: list[bytes] = []
+    last = 0
+    for row in _PLAIN_ROW.finditer(xml, start):
+        number = int(row[1])
+        if row.start() != end or number <= last or (last == 0 and number != 1):
+            return []
+        rows.append(row[2] or b"")
+        last, end = number, row.end()
+    ElementTree.fromstring(xml[:start] + xml[end:])  # noqa: S314
+    return rows
 
 
 def _frame(source: _Package, part: str, sheet: str, kept: list[tuple[str, str]]) -> dict[str, str]:

@@ -1,19 +1,13 @@
-"""The commercial log by hand: every step the DAGs run, and what operators ask in between.
-
-Exit status: 0 done, 1 failed (or a check found something), 2 the request itself has to be changed. Nothing ever asks
-back. Results go to standard output, errors as two lines (what, next step) to standard error.
-"""
+"""The commercial log by hand: every step the DAGs run, and what operators ask in between."""
 
 import argparse
-import json
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from include.commercial_log import backup, review, status
 from include.commercial_log.choice import Mode
@@ -24,11 +18,11 @@ from include.commercial_log.grid import classify_grid
 from include.commercial_log.load import load_bookings
 from include.commercial_log.months import close_months
 from include.commercial_log.rotation import rotate_files
-from include.commercial_log.status import render_table, render_value
 from include.common.objectstores import FolderStore
-from include.common.results import StepResult
 from include.common.shares import LocalShare
-from include.errors import AlreadyRunning, PipelineError, RequestRefused
+from include.common.tables import render_table
+from include.errors import AlreadyRunning, RequestRefused
+from include.scripts.terminal import configured, count, day, exit_status, print_result, settings_from, table, words
 
 DATABASE = "COMMERCIAL_LOG_DATABASE"
 DATA_ROOT = "COMMERCIAL_LOG_DATA_ROOT"
@@ -42,11 +36,7 @@ environment variables {DATABASE}, {DATA_ROOT} and {SETTINGS}. There is no built-
 def main(arguments: Sequence[str], *, environment: Mapping[str, str], now: datetime) -> int:
     """Run one command; its exit status. Raises SystemExit as argparse does, with 2 for options that do not exist."""
     options = _parser().parse_args(arguments)
-    try:
-        return int(options.run(_Call(options, environment, now)) or 0)
-    except PipelineError as error:
-        print(f"FAILED: {error.what}\nNext step: {error.next_step}", file=sys.stderr)
-        return 2 if isinstance(error, RequestRefused) else 1
+    return exit_status(lambda: options.run(_Call(options, environment, now)))
 
 
 @dataclass(frozen=True)
@@ -88,17 +78,7 @@ class _Call:
 
     @property
     def settings(self) -> Settings:
-        text = self.options.settings or self.environment.get(SETTINGS) or "{}"
-        try:
-            values = json.loads(text)
-        except ValueError:
-            values = None
-        if not isinstance(values, dict):
-            raise RequestRefused(
-                "commercial_log: the settings are not a JSON object.",
-                next_step="Give them as in the Airflow variable commercial_log_settings, for example "
-                "'{\"keep_days\": 7}'.",
-            )
+        values = settings_from(self.options.settings, self.environment, SETTINGS, system="commercial_log")
         return Settings.from_mapping(values)
 
     @property
@@ -115,12 +95,7 @@ class _Call:
             yield db
 
     def _configured(self, option: str | None, variable: str, what: str, usage: str) -> str:
-        value = option or self.environment.get(variable)
-        if not value:
-            raise RequestRefused(
-                f"commercial_log: nobody said where {what} is.", next_step=f"Give {usage}, or set {variable}."
-            )
-        return value
+        return configured(option, self.environment, variable, system="commercial_log", what=what, usage=usage)
 
 
 def _status(call: _Call) -> None:
@@ -143,19 +118,19 @@ def _months(call: _Call) -> None:
     for month in months:
         del month["month_start_date"]
         month["last_load_(UTC)"] = month.pop("last_load")
-    print(_table(months))
+    print(table(months))
 
 
 def _languages(call: _Call) -> None:
     with call.open(read_only=True) as db:
         found = review.language_status(db)
         invalid = review.invalid_codes(db)
-    print(_table(found.pop("rows")))
+    print(table(found.pop("rows")))
     print()
-    print(render_table((), [(_words(name), value) for name, value in found.items()]))
+    print(render_table((), [(words(name), value) for name, value in found.items()]))
     if invalid:
         print("\nCodes that are no language:")
-        print(_table([code._asdict() for code in invalid]))
+        print(table([code._asdict() for code in invalid]))
 
 
 def _history(call: _Call) -> None:
@@ -180,7 +155,7 @@ def _history(call: _Call) -> None:
         }
         for batch in batches
     ]
-    print(_table(rows))
+    print(table(rows))
     for batch in batches:
         if batch["error_summary"]:
             print(f"\n{batch['batch_id']}: {batch['error_summary']}")
@@ -189,7 +164,7 @@ def _history(call: _Call) -> None:
 def _validate(call: _Call) -> int:
     with call.open(read_only=True) as db:
         result = status.validate_database(db, today=call.today)
-    print(_table([{"year": year, **sums} for year, sums in result.facts["years"].items()]))
+    print(table([{"year": year, **sums} for year, sums in result.facts["years"].items()]))
     print("The file and its references are sound.")
     for warning in result.warnings:
         print(f"WARNING: {warning}")
@@ -206,7 +181,7 @@ def _init(call: _Call) -> None:
 
 def _import(call: _Call) -> None:
     share = LocalShare(str(call.options.share), call.options.share)
-    _print_result(
+    print_result(
         copy_workbook(
             nullcontext(share),
             call.data,
@@ -234,16 +209,16 @@ def _update(call: _Call) -> None:
             dry_run=call.options.dry_run,
             started_by=call.user,
         )
-        _print_result(loaded)
+        print_result(loaded)
         if settings.grid_classification and not call.options.dry_run:
             print()
-            _print_result(classify_grid(db, months=list(loaded.facts["months"]), now=call.now))
+            print_result(classify_grid(db, months=list(loaded.facts["months"]), now=call.now))
 
 
 def _historical_import(call: _Call) -> None:
     mode: Mode = call.options.mode
     with call.open() as db:
-        _print_result(
+        print_result(
             load_bookings(
                 db,
                 call.data,
@@ -264,7 +239,7 @@ def _historical_import(call: _Call) -> None:
 def _close_month(call: _Call) -> None:
     options = call.options
     with call.open() as db:
-        _print_result(
+        print_result(
             close_months(
                 db, call.data, options.months, closed_by=options.closed_by, today=call.today, notes=options.notes
             )
@@ -272,7 +247,7 @@ def _close_month(call: _Call) -> None:
 
 
 def _rotate(call: _Call) -> None:
-    _print_result(rotate_files(call.data, day=call.day, today=call.today, settings=call.settings))
+    print_result(rotate_files(call.data, day=call.day, today=call.today, settings=call.settings))
 
 
 def _backup(call: _Call) -> None:
@@ -288,7 +263,7 @@ def _backup(call: _Call) -> None:
     except AlreadyRunning as error:
         print(f"Skipped: {error.what}")
         return
-    _print_result(result)
+    print_result(result)
 
 
 def _backups(call: _Call) -> None:
@@ -297,7 +272,7 @@ def _backups(call: _Call) -> None:
 
 
 def _verify_backup(call: _Call) -> None:
-    _print_result(backup.verify_backup(call.store, call.data, name=call.options.name, day=call.today))
+    print_result(backup.verify_backup(call.store, call.data, name=call.options.name, day=call.today))
 
 
 def _restore(call: _Call) -> None:
@@ -306,7 +281,7 @@ def _restore(call: _Call) -> None:
             "commercial_log: restoring replaces the whole database.",
             next_step="Add --confirm if that is what you want.",
         )
-    _print_result(
+    print_result(
         backup.restore_database(
             call.database,
             call.store,
@@ -320,13 +295,13 @@ def _restore(call: _Call) -> None:
 
 def _review_export(call: _Call) -> None:
     with call.open(read_only=True) as db:
-        _print_result(review.export_review_queue(db, call.data, filter=call.options.filter, day=call.today))
+        print_result(review.export_review_queue(db, call.data, filter=call.options.filter, day=call.today))
 
 
 def _set_language(call: _Call) -> None:
     options = call.options
     with call.open() as db:
-        _print_result(
+        print_result(
             review.set_language(
                 db,
                 call.data,
@@ -342,14 +317,12 @@ def _set_language(call: _Call) -> None:
 
 def _recategorise(call: _Call) -> None:
     with call.open() as db:
-        _print_result(
-            review.recategorise_all(db, call.data, confirm=call.options.confirm, now=call.now, day=call.today)
-        )
+        print_result(review.recategorise_all(db, call.data, confirm=call.options.confirm, now=call.now, day=call.today))
 
 
 def _clean_up(call: _Call) -> None:
     with call.open() as db:
-        _print_result(status.clean_up_batches(db, call.data, now=call.now))
+        print_result(status.clean_up_batches(db, call.data, now=call.now))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -363,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--data-root", metavar="FOLDER", help=f"the folder of raw, exports and logs (or {DATA_ROOT})")
     group.add_argument("--settings", metavar="JSON", help=f"as in the Airflow variable (or {SETTINGS})")
     dated = argparse.ArgumentParser(add_help=False)
-    dated.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="the run date; default today at the station")
+    dated.add_argument("--date", type=day, metavar="YYYY-MM-DD", help="the run date; default today at the station")
     stored = argparse.ArgumentParser(add_help=False)
     stored.add_argument("--backup-folder", type=Path, metavar="FOLDER", required=True, help="where the backups lie")
     dry = argparse.ArgumentParser(add_help=False)
@@ -387,7 +360,7 @@ def _parser() -> argparse.ArgumentParser:
     add("months", _months, "every broadcast month: open or closed, spots, revenue")
     add("languages", _languages, "how the spots got their language, and the codes that are none")
     history = add("history", _history, "the last loads: file, status, counts, months")
-    history.add_argument("--last", type=_count, default=20, metavar="N", help="how many; default 20")
+    history.add_argument("--last", type=count, default=20, metavar="N", help="how many; default 20")
     add("validate", _validate, "check the file, its references and the closed months; exit status 1 if in doubt")
 
     add("init", _init, "make the data root and the database, or bring its schema up to date")
@@ -397,11 +370,11 @@ def _parser() -> argparse.ArgumentParser:
     update = add("update", _update, "replace the open months by the newest dated workbook", dated, dry)
     update.add_argument("--data-file", type=Path, metavar="FILE", help="load this dated workbook")
     update.add_argument("--force-stale", action="store_true", help="load an older day over a newer one")
-    update.add_argument("--max-rejects", type=_count, metavar="N", help="rejected rows to accept")
+    update.add_argument("--max-rejects", type=count, metavar="N", help="rejected rows to accept")
     history_import = add("historical-import", _historical_import, "load all months of a workbook and close them", dry)
     history_import.add_argument("--data-file", type=Path, required=True, metavar="FILE")
     history_import.add_argument("--closed-by", metavar="NAME", help="whoever closes the months")
-    history_import.add_argument("--year", type=_count, metavar="YYYY", help="refuse a file with months of another year")
+    history_import.add_argument("--year", type=count, metavar="YYYY", help="refuse a file with months of another year")
     closed = history_import.add_mutually_exclusive_group()
     closed.add_argument(
         "--skip-closed",
@@ -443,42 +416,3 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--confirm", action="store_true", help="yes, all months, closed ones included")
     add("clean-up", _clean_up, "mark the batches of killed runs as failed")
     return parser
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a day like 2025-08-28") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 0 or more")
-    return int(text)
-
-
-def _print_result(result: StepResult) -> None:
-    rows = [("where", result.where), ("read", render_value(result.read)), ("written", render_value(result.written))]
-    rows += [(name, render_value(getattr(result, name))) for name in ("rejected", "bytes") if getattr(result, name)]
-    for name, value in result.facts.items():
-        if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
-            rows += [
-                (_words(name) if not number else "", f"{key}: {render_value(each)}")
-                for number, (key, each) in enumerate(value.items())
-            ]
-        else:
-            rows.append((_words(name), render_value(value)))
-    print(render_table((), rows))
-    for warning in result.warnings:
-        print(f"WARNING: {warning}")
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return "none"
-    return render_table([_words(name) for name in rows[0]], [list(row.values()) for row in rows])
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

@@ -11,3 +11,10 @@ COMMERCIAL_LOG_WORKBOOK = Asset("commercial_log.landing.workbook", group="commer
 COMMERCIAL_LOG_SPOTS = Asset("commercial_log.curated.spots", group="commercial_log")
 COMMERCIAL_LOG_ARCHIVES = Asset("commercial_log.landing.archives", group="commercial_log")
 COMMERCIAL_LOG_BACKUP = Asset("commercial_log.audit.backup", group="commercial_log")
+
+CVAS_USER_BASE = Asset("cvas.landing.user_base", group="cvas")
+CVAS_FILES = Asset("cvas.landing.transactions", group="cvas")
+CVAS_LAKE = Asset("cvas.raw.transactions", group="cvas")
+CVAS_SUBSCRIPTIONS = Asset("cvas.curated.subscriptions", group="cvas")
+CVAS_COUNTERS = Asset("cvas.curated.counters", group="cvas")
+CVAS_BACKUP = Asset("cvas.audit.backup", group="cvas")

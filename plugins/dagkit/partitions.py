@@ -1,6 +1,6 @@
 """Which business day a run is about, and telling the next DAG that the day is ready."""
 
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from airflow.sdk import Asset, Param, get_current_context
@@ -21,11 +21,25 @@ def date_param() -> Param:
     )
 
 
-def business_day(zone: tzinfo) -> date:
+def range_params() -> dict[str, Param]:
+    """The form fields for one day, or for all days from one to another."""
+    return {
+        DATE: date_param(),
+        "start_date": Param(
+            None, type=["null", "string"], format="date", title="From", description="First day of a range."
+        ),
+        "end_date": Param(
+            None, type=["null", "string"], format="date", title="To", description="Its last day, included."
+        ),
+    }
+
+
+def business_day(zone: tzinfo, *, days_back: int = 0) -> date:
     """The local day the current run is about.
 
     In this order: the partition key, ``params.date``, the logical date in ``zone``, the time the run was asked for in
-    ``zone``. Clearing a run therefore repeats its own day, whenever it is cleared.
+    ``zone``, both ``days_back`` days earlier where the run is about a day that is over. Clearing a run therefore
+    repeats its own day, whenever it is cleared.
     """
     context: Any = get_current_context()
     if key := context.get("partition_key"):
@@ -33,7 +47,7 @@ def business_day(zone: tzinfo) -> date:
     if given := context["params"].get(DATE):
         return date.fromisoformat(given)
     moment: datetime = context.get("logical_date") or context["dag_run"].run_after
-    return moment.astimezone(zone).date()
+    return moment.astimezone(zone).date() - timedelta(days=days_back)
 
 
 def today(zone: tzinfo) -> date:

@@ -13,6 +13,10 @@ from include.errors import PermanentError, SourceUnavailable, TransientError
 COMMERCIAL_LOG_FILES = "commercial_log_files"
 COMMERCIAL_LOG_DB = "commercial_log_db"
 COMMERCIAL_LOG_READERS = "commercial_log_readers"
+CVAS_SOURCE = "cvas_source"
+CVAS_USER_BASE = "cvas_user_base"
+CVAS_LAKE = "cvas_lake"
+CVAS_READERS = "cvas_readers"
 
 RETRY_BY_ERROR = ExceptionRetryPolicy(
     rules=[

@@ -29,12 +29,11 @@ class CommercialLog:
     ``scale`` 1.0 is the workbook's real size. ``history`` is how many closed spots a new database starts with.
     """
 
-    dags = (
-        "commercial_log_import",
-        "commercial_log_update",
-        "commercial_log_rotation",
-        "commercial_log_backup",
-        "commercial_log_status",
+    chains = (
+        ("commercial_log_import", "commercial_log_update"),
+        ("commercial_log_rotation",),
+        ("commercial_log_backup",),
+        ("commercial_log_status",),
     )
 
     def __init__(self, state: Path, *, scale: float = 1.0, history: int = 100_000) -> None:
@@ -52,7 +51,7 @@ class CommercialLog:
         return self._smb
 
     @property
-    def today(self) -> date:
+    def day(self) -> date:
         """The station's calendar day: the share holds the present, so the present is what the world plays."""
         return datetime.now(ZONE).date()
 
@@ -66,7 +65,7 @@ class CommercialLog:
         ):
             self._s3.create_bucket(BUCKET)
             self._fill_station()
-            self.move_to(self.today)
+            self.move_to(self.day)
             yield self
 
     def move_to(self, day: date) -> None:
@@ -86,11 +85,11 @@ class CommercialLog:
         with closing(open_database(building, create=True)) as db:
             load_people(db, make_people(1))
             if self.history:
-                before = (self.today.replace(day=1) - timedelta(days=1)).replace(day=1)
+                before = (self.day.replace(day=1) - timedelta(days=1)).replace(day=1)
                 fill_history(db, months=24, spots=self.history, before=before)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.data.daily.mkdir(parents=True, exist_ok=True)
-        dated_history(self.data.daily, (self.today - timedelta(days=age) for age in range(EARLIER_DAYS, 0, -1)))
+        dated_history(self.data.daily, (self.day - timedelta(days=age) for age in range(EARLIER_DAYS, 0, -1)))
         building.rename(self.database)
 
     def connections(self) -> dict[str, dict[str, Any]]:

@@ -63,7 +63,7 @@ class Estate:
         """Wait until nothing runs: an update still reading would make the next import wait for its lock."""
 
         def quiet() -> bool:
-            runs = [run for dag_id in self.world.dags[:2] for run in self.airflow.api.runs(dag_id)]
+            runs = [run for dag_id in self.world.chains[0] for run in self.airflow.api.runs(dag_id)]
             return all(run["state"] in ("success", "failed") for run in runs)
 
         assert wait(lambda: quiet() and (time.sleep(0.7) or quiet()), timeout=180, every=0.5)
@@ -124,8 +124,9 @@ def holders_of(file: Path) -> list[int]:
 @pytest.fixture(scope="session")
 def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
     state = tmp_path_factory.mktemp("estate")
-    with running_estate(state, scale=1.0, history=2_000, say=lambda _: None) as (airflow, world, sink):
-        airflow.wait_for_dags(world.dags)
+    world = CommercialLog(state / "commercial_log", history=2_000)
+    with running_estate(state, [world], say=lambda _: None) as (airflow, sink):
+        airflow.wait_for_dags([dag_id for chain in world.chains for dag_id in chain])
         assert airflow.api.import_errors() == {}
         for dag_id in airflow.api.dag_ids():
             airflow.api.unpause(dag_id)

@@ -29,13 +29,13 @@ END
 
 
 def file_of(estate: Estate, age: int = 0):
-    day = estate.world.today - timedelta(days=age)
+    day = estate.world.day - timedelta(days=age)
     return estate.world.data.daily / f"Commercial Log {day:%y%m%d}.xlsx"
 
 
 def traffic_saves_again(estate: Estate, days: int) -> None:
     """The workbook on the share moves on as it would in ``days`` days; the station's day stays."""
-    estate.world.move_to(estate.world.today + timedelta(days=days))
+    estate.world.move_to(estate.world.day + timedelta(days=days))
 
 
 def undisturbed(estate: Estate, before) -> list[tuple]:
@@ -47,7 +47,7 @@ def undisturbed(estate: Estate, before) -> list[tuple]:
     data = DataRoot(before.parent / "control")
     shutil.copytree(estate.world.data.daily, data.daily, dirs_exist_ok=True)
     with closing(open_database(before)) as db:
-        load_bookings(db, data, day=estate.world.today, now=datetime.now(UTC), settings=Settings())
+        load_bookings(db, data, day=estate.world.day, now=datetime.now(UTC), settings=Settings())
         return db.execute(BOOKINGS).fetchall()
 
 
@@ -59,7 +59,7 @@ def copy_of_database(estate: Estate, to):
 
 def test_a_past_day_keeps_its_file_and_is_loaded_again_without_a_change(estate):
     """R10, R35: an old day is triggered by its date, then its import is cleared."""
-    yesterday = estate.world.today - timedelta(days=1)
+    yesterday = estate.world.day - timedelta(days=1)
     file = file_of(estate, age=1)
     before = (file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes())
     known = estate.known(UPDATE)
@@ -83,12 +83,12 @@ def test_one_trigger_imports_and_the_update_of_the_day_follows(estate):
     """Import before update, by the published day; the result is what the generator says it must be."""
     assert estate.import_and_update() == ("success", "success")
     run = estate.airflow.api.wait_for_run(UPDATE)
-    assert run["partition_key"] == str(estate.world.today)
+    assert run["partition_key"] == str(estate.world.day)
     assert estate.world.report()[-3].strip() == (
         "spots and revenue of every open month equal the generator's own calculation, to the cent"
     )
     event = estate.airflow.api.asset_events("commercial_log.curated.spots")[-1]
-    assert event["partition_key"] == str(estate.world.today)
+    assert event["partition_key"] == str(estate.world.day)
     expected = estate.world.expected.as_dict()["rows"]
     assert event["extra"]["written"] == expected["accepted"]
     assert event["extra"]["rejected"] == expected["rejected"]
@@ -118,7 +118,7 @@ def test_clearing_only_the_load_keeps_every_spot_and_assignment(estate):
 
 def test_an_older_day_is_refused_once_a_newer_one_is_loaded(estate):
     """R12, and one message about it with day, cause, next step and link, without any secret (R53)."""
-    yesterday = str(estate.world.today - timedelta(days=1))
+    yesterday = str(estate.world.day - timedelta(days=1))
     loaded = estate.bookings()
     known = estate.known(UPDATE)
     assert estate.run(IMPORT, date=yesterday) == "success"
@@ -186,8 +186,8 @@ def test_a_kill_before_the_rename_shows_no_half_file_and_the_retry_publishes(est
 
 
 def test_two_updates_at_once_wait_for_each_other(estate):
-    first = estate.airflow.api.trigger(UPDATE, {"date": str(estate.world.today)})["dag_run_id"]
-    second = estate.airflow.api.trigger(UPDATE, {"date": str(estate.world.today)})["dag_run_id"]
+    first = estate.airflow.api.trigger(UPDATE, {"date": str(estate.world.day)})["dag_run_id"]
+    second = estate.airflow.api.trigger(UPDATE, {"date": str(estate.world.day)})["dag_run_id"]
     assert estate.finish(UPDATE, first) == estate.finish(UPDATE, second) == "success"
     runs = {run["dag_run_id"]: run for run in estate.airflow.api.runs(UPDATE)}
     assert runs[second]["start_date"] >= runs[first]["end_date"]
@@ -197,7 +197,7 @@ def test_a_second_update_from_elsewhere_is_refused_and_told(estate):
     """R51: the store's own lock holds even where the scheduler made a mistake."""
     loaded = estate.bookings()
     with locks.hold(estate.world.data.database_lock, UPDATE):
-        assert estate.run(UPDATE, date=str(estate.world.today)) == "failed"
+        assert estate.run(UPDATE, date=str(estate.world.day)) == "failed"
     assert estate.bookings() == loaded
     [message] = estate.messages(about="is already running")
     assert "Next step: Wait for that run to end" in message.body
@@ -262,7 +262,7 @@ def test_a_decision_about_a_language_survives_the_next_update(estate):
     )
     conf = {"spot_ids": [str(spot)], "language_code": "V", "decided_by": "B. Cue", "note": "heard it"}
     assert estate.run("commercial_log_set_language", **conf) == "success"
-    assert estate.run(UPDATE, date=str(estate.world.today)) == "success"
+    assert estate.run(UPDATE, date=str(estate.world.day)) == "success"
     decision = estate.query(
         "SELECT language_code, assignment_method FROM spot_language_assignments WHERE spot_id = ?", spot
     )
@@ -281,7 +281,7 @@ def test_a_backup_can_be_restored(estate):
 
 def test_a_recap_of_past_months_replaces_and_closes_them(estate, tmp_path):
     """R19: all months of the file, closed ones too; the second time nothing changes."""
-    past = estate.world.today.replace(day=15) - timedelta(days=3 * 365)
+    past = estate.world.day.replace(day=15) - timedelta(days=3 * 365)
     recap = tmp_path / "Recap.xlsx"
     write_sheets({"Data": generate(past, scale=0.005).commercials}, recap, modified=past)
     conf = {"data_file": str(recap), "closed_by": "A. Ledger"}

@@ -73,12 +73,12 @@ def test_the_form_starts_the_import_of_a_day_and_its_page_follows(page, estate):
     shrink = field(form, "Accept fewer than half of the earlier rows")
     expect(shrink).to_contain_text("Only when traffic confirms that the rows are really gone.")
     expect(shrink.get_by_role("checkbox")).not_to_be_checked()
-    field(form, "Business day").get_by_role("textbox").fill(str(estate.world.today))
+    field(form, "Business day").get_by_role("textbox").fill(str(estate.world.day))
     known = estate.known(UPDATE)
     run_id = submit(form, IMPORT)
     expect(page.get_by_role("row").filter(has_text="copy_workbook")).to_contain_text("Success")
     run = estate.airflow.api.request("GET", f"dags/{IMPORT}/dagRuns/{run_id}")
-    assert run["conf"] == {"date": str(estate.world.today), "allow_shrink": False}
+    assert run["conf"] == {"date": str(estate.world.day), "allow_shrink": False}
     assert estate.finish(UPDATE, estate.next_run(UPDATE, known)) == "success"
 
 

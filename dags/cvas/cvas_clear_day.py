@@ -1,0 +1,35 @@
+"""Throw away the fetched files of a day, so that they are fetched anew.
+
+**Reads** nothing.
+
+**Writes** removes `Daily_Data/D`, and nothing else: what is loaded of the day stays in the lake.
+
+**Re-run** Safe; undone by `cvas_fetch` for the day.
+
+**If it fails** the files are still there: another run reads or writes them. Try again when it has ended.
+"""
+
+from airflow.sdk import Param, dag, task
+from dagkit import connections, policies
+
+
+@dag(
+    schedule=None,
+    params={"date": Param(type="string", format="date", title="Day", description="Whose files go.")},
+    **policies.dag_settings("cvas", __doc__, kind="manual"),
+)
+def cvas_clear_day() -> None:
+    @task(pool=policies.CVAS_SOURCE)
+    def clear_day(params: dict) -> dict:
+        """Remove the day's folder."""
+        from datetime import date
+
+        from include.cvas.config import Lake
+        from include.cvas.status import clear_day
+
+        return clear_day(Lake(connections.path_of(connections.CVAS_LAKE)), date.fromisoformat(params["date"])).as_dict()
+
+    clear_day()
+
+
+cvas_clear_day()

@@ -1,0 +1,58 @@
+"""Count a day's transactions and money per price point and service, with the services' KPIs.
+
+**Reads** the day's months in the lake, `MASTERCPC.csv`, the user base, the list of excluded users.
+
+**Writes** `Counters/Counters_CPC.parquet`, `Counters_Service.csv` and `Service_KPI.csv`, all at once; of each the rows
+of the day are replaced, all others stay.
+
+**Re-run** Safe: a day counted again replaces its own rows. By hand, a day that is there is left alone unless `force`.
+
+**If it fails** the three files are as they were. `MASTERCPC.csv` missing or refused: the message names line and column;
+put it right (`cvas_mastercpc` makes it from the catalogue) and clear the task. Price points it does not know are only
+a warning; they count as `UNKNOWN`.
+"""
+
+from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
+from dagkit import assets, connections, notifications, partitions, policies
+
+
+@dag(
+    schedule=PartitionedAssetTimetable(assets=assets.CVAS_LAKE),
+    params={
+        **partitions.range_params(),
+        "missing": Param(
+            False, type="boolean", title="All missing days", description="Every day of the lake that was never counted."
+        ),
+        "force": Param(False, type="boolean", title="Count again what is there"),
+    },
+    **policies.dag_settings("cvas", __doc__, kind="publish"),
+)
+def cvas_counters() -> None:
+    @task(outlets=[assets.CVAS_COUNTERS], pool=policies.CVAS_LAKE)
+    def count_transactions(params: dict) -> dict:
+        """Counts and money per price point and per service, KPIs."""
+        from datetime import UTC, datetime
+
+        from include.cvas.config import ZONE, Lake, Settings
+        from include.cvas.counters import count_transactions, missing_days
+        from include.cvas.days import requested_days
+
+        lake = Lake(connections.path_of(connections.CVAS_LAKE))
+        day = partitions.business_day(ZONE, days_back=1)
+        days = requested_days(day, start=params["start_date"], end=params["end_date"], today=partitions.today(ZONE))
+        result = count_transactions(
+            lake,
+            days=missing_days(lake) if params["missing"] else days,
+            day=day,
+            now=datetime.now(UTC),
+            settings=Settings.from_mapping(connections.settings("cvas")),
+            # A day that was loaded again has to be counted again.
+            force=params["force"] or bool(get_current_context().get("partition_key")),
+        )
+        notifications.tell_warnings(result.warnings)
+        return partitions.publish(assets.CVAS_COUNTERS, day, result.as_dict())
+
+    count_transactions()
+
+
+cvas_counters()

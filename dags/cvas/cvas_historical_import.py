@@ -1,0 +1,54 @@
+"""Build the lake's history anew from a folder of historical files.
+
+**Reads** `<type>_atlas*.csv` in the folder, as large as they are, in pieces.
+
+**Writes** all partitions of the types that have files, each type's history replaced when all of it is verified.
+
+**Re-run** Safe: the same files make the same lake.
+
+**If it fails** the lake is as it was. A value that cannot be read stops its file; the message names file, line and
+column. The view is built from nothing by the next `cvas_process`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task
+from dagkit import connections, notifications, partitions, policies
+
+
+@dag(
+    schedule=None,
+    params={
+        "folder": Param(type="string", minLength=1, title="Folder", description="Full path on the worker."),
+        "types": Param(
+            "all", type="string", title="Types", description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND"
+        ),
+    },
+    **policies.dag_settings("cvas", __doc__, kind="manual", timeout=timedelta(hours=2)),
+)
+def cvas_historical_import() -> None:
+    @task(pool=policies.CVAS_LAKE)
+    def import_history(params: dict) -> dict:
+        """Read, verify, replace; type by type."""
+        from datetime import UTC, datetime
+        from pathlib import Path
+
+        from include.cvas.config import ZONE, Lake, Settings
+        from include.cvas.contract import types_named
+        from include.cvas.history import import_history
+
+        result = import_history(
+            Lake(connections.path_of(connections.CVAS_LAKE)),
+            Path(params["folder"]),
+            types=types_named(params["types"]),
+            day=partitions.today(ZONE),
+            now=datetime.now(UTC),
+            settings=Settings.from_mapping(connections.settings("cvas")),
+        )
+        notifications.tell_warnings(result.warnings)
+        return result.as_dict()
+
+    import_history()
+
+
+cvas_historical_import()

@@ -1,0 +1,43 @@
+"""Report refunds per price point, revenue per service and how long subscriptions last, by month.
+
+**Reads** the refunds in the lake, `Counters/Counters_Service.csv`, the subscription view.
+
+**Writes** three files in `Reports/D/`; sums and counts only.
+
+**Re-run** Safe: the day's reports are replaced.
+
+**If it fails** no report was written. The message names the file that is missing and the DAG that makes it.
+"""
+
+from airflow.sdk import dag, task
+from dagkit import connections, notifications, partitions, policies
+from dagkit.timetables import DailyPartitionTimetable
+
+
+@dag(
+    schedule=DailyPartitionTimetable("0 14 1 * *", timezone="Europe/Madrid"),
+    params={"date": partitions.date_param()},
+    **policies.dag_settings("cvas", __doc__, kind="publish"),
+)
+def cvas_monthly_reports() -> None:
+    @task(pool=policies.CVAS_LAKE)
+    def write_reports() -> dict:
+        """All months in each report."""
+        from datetime import UTC, datetime
+
+        from include.cvas.config import ZONE, Lake, Settings
+        from include.cvas.monthly import write_reports
+
+        result = write_reports(
+            Lake(connections.path_of(connections.CVAS_LAKE)),
+            day=partitions.business_day(ZONE),
+            now=datetime.now(UTC),
+            settings=Settings.from_mapping(connections.settings("cvas")),
+        )
+        notifications.tell_warnings(result.warnings)
+        return result.as_dict()
+
+    write_reports()
+
+
+cvas_monthly_reports()

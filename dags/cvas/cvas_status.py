@@ -1,0 +1,49 @@
+"""Report how cvas stands; changes nothing.
+
+**Reads** journals, manifests, the state of the lake, the view, folders' sizes.
+
+**Writes** nothing; the report is the task's log and return value.
+
+**Re-run** Safe at any time, also while other runs work.
+
+**If it fails** the message names what cannot be read.
+"""
+
+from airflow.sdk import Param, dag, task
+from dagkit import connections, partitions, policies
+
+
+@dag(
+    schedule=None,
+    params={
+        "data": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="A day's data",
+            description="Compares the day's files with the lake, type by type. Empty: only the stages.",
+        )
+    },
+    **policies.dag_settings("cvas", __doc__, kind="monitor"),
+)
+def cvas_status() -> None:
+    @task(pool=policies.CVAS_READERS)
+    def report_status(params: dict) -> dict:
+        """Stages, last days, view, disk; a day's six types."""
+        from datetime import UTC, date, datetime
+
+        from include.cvas.config import ZONE, Lake
+        from include.cvas.status import render_status, report_day, report_status
+
+        lake = Lake(connections.path_of(connections.CVAS_LAKE))
+        if params["data"]:
+            result = report_day(lake, date.fromisoformat(params["data"]))
+        else:
+            result = report_status(lake, now=datetime.now(UTC), today=partitions.today(ZONE))
+        print(render_status(result))
+        return result.as_dict()
+
+    report_status()
+
+
+cvas_status()

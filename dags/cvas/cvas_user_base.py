@@ -1,0 +1,113 @@
+"""Fetch yesterday's list of users from the reporting host and count them per service, category and price point.
+
+**Reads** `NBS_Base.csv` on the reporting host (connection `cvas_reporting_sftp`), every snapshot kept so far.
+
+**Writes** `User_Base/NBS_BASE/YYYYMMDD_NBS_Base.csv`, kept for good, and the three `user_base_by_*.csv`, all at once;
+publishes its day, which starts `cvas_fetch`.
+
+**Re-run** Safe. Yesterday's snapshot is replaced only by a newer one of the same day; an older day keeps its snapshot,
+as the host only holds the newest. Unchanged snapshots leave the three files byte for byte as they are.
+
+**If it fails** nothing was replaced. Not fresh: it waits until 23:00 and asks the host every quarter of an hour; find
+out why the host wrote no new file. Refused for its content: the message names file, line and column. A total that
+differs by more than 20 %: when the reporting team confirms it, trigger with `force`. To go on without the snapshot,
+trigger `cvas_fetch`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task
+from dagkit import assets, connections, notifications, partitions, policies
+from dagkit.timetables import DailyPartitionTimetable
+
+
+@dag(
+    schedule=DailyPartitionTimetable("5 8 * * *", timezone="Europe/Madrid", run_offset=-1),
+    params={
+        "date": partitions.date_param(),
+        "download": Param(
+            True, type="boolean", title="Fetch the snapshot", description="Off: only aggregate what is there."
+        ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Accept a total that differs by more than 20 %",
+            description="Only when the reporting team confirms it.",
+        ),
+    },
+    **policies.dag_settings("cvas", __doc__, kind="ingest"),
+)
+def cvas_user_base() -> None:
+    @task.sensor(
+        mode="reschedule",
+        poke_interval=timedelta(minutes=15).total_seconds(),
+        timeout=timedelta(hours=15).total_seconds(),
+        soft_fail=True,  # what is missing by then, the download says in its own words
+        pool=policies.CVAS_USER_BASE,
+    )
+    def wait_for_snapshot(params: dict) -> bool:
+        """Until the reporting host has written the file of the day; old days have nothing to wait for."""
+        from datetime import UTC, datetime
+
+        from include.cvas.config import ZONE, Lake, Settings
+        from include.cvas.snapshots import snapshot_delay
+
+        if not params["download"]:
+            return True
+        delay = snapshot_delay(
+            connections.open_share(connections.CVAS_REPORTING_SFTP),
+            Lake(connections.path_of(connections.CVAS_LAKE)),
+            day=partitions.business_day(ZONE, days_back=1),
+            now=datetime.now(UTC),
+            settings=Settings.from_mapping(connections.settings("cvas")),
+        )
+        if delay:
+            print(delay)
+        return delay is None
+
+    @task(pool=policies.CVAS_USER_BASE, trigger_rule="none_failed")
+    def download_snapshot(params: dict) -> dict:
+        """Keep the host's file as the snapshot of the day."""
+        from datetime import UTC, datetime
+
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.cvas.config import ZONE, Lake, Settings
+        from include.cvas.snapshots import download_snapshot
+
+        if not params["download"]:
+            raise AirflowSkipException("Only the aggregation was asked for.")
+        result = download_snapshot(
+            connections.open_share(connections.CVAS_REPORTING_SFTP),
+            Lake(connections.path_of(connections.CVAS_LAKE)),
+            day=partitions.business_day(ZONE, days_back=1),
+            now=datetime.now(UTC),
+            today=partitions.today(ZONE),
+            settings=Settings.from_mapping(connections.settings("cvas")),
+            force=params["force"],
+        )
+        notifications.tell_warnings(result.warnings)
+        return result.as_dict()
+
+    @task(outlets=[assets.CVAS_USER_BASE], pool=policies.CVAS_USER_BASE, trigger_rule="none_failed")
+    def aggregate_user_base() -> dict:
+        """Users per service, category and price point of every day."""
+        from datetime import UTC, datetime
+
+        from include.cvas.config import ZONE, Lake, Settings
+        from include.cvas.user_base import aggregate_user_base
+
+        day = partitions.business_day(ZONE, days_back=1)
+        result = aggregate_user_base(
+            Lake(connections.path_of(connections.CVAS_LAKE)),
+            day=day,
+            now=datetime.now(UTC),
+            settings=Settings.from_mapping(connections.settings("cvas")),
+        )
+        notifications.tell_warnings(result.warnings)
+        return partitions.publish(assets.CVAS_USER_BASE, day, result.as_dict())
+
+    wait_for_snapshot() >> download_snapshot() >> aggregate_user_base()
+
+
+cvas_user_base()
