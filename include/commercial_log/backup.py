@@ -1,7 +1,6 @@
 """The nightly copy of the booked-business database in another place, and the way back (R49, R50)."""
 
 import fcntl
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from include.commercial_log.config import ZONE, DataRoot, Settings
 from include.commercial_log.database import open_database
 from include.common import locks
+from include.common.backups import Generations
 from include.common.files import GROUP_READABLE, publish
 from include.common.journal import RunLog, record_run
 from include.common.objectstores import ObjectStore
@@ -24,8 +24,7 @@ JOB = "commercial_log_backup"
 VERIFY_JOB = "commercial_log_backup_verify"
 RESTORE_JOB = "commercial_log_restore"
 PATIENCE = 30.0  # seconds to wait for another writer
-_STAMP = "%Y%m%d_%H%M%S"
-_NAME = re.compile(r"^database_backup_\d{8}_\d{6}\.db$")
+_BACKUPS = Generations("database_backup", ".db", ZONE)
 
 # Where SQLite's own locks lie: in the database file, and in its -shm, where every open connection shares one byte.
 _DATABASE_LOCKS = (0x40000000, 512)
@@ -53,7 +52,7 @@ def back_up_database(
         locks.hold(data.backup_lock, JOB),
         _empty_folder(data.root / "snapshot") as folder,
     ):
-        name = f"database_backup_{now.astimezone(ZONE):{_STAMP}}.db"
+        name = _BACKUPS.name_at(now)
         snapshot = folder / name
         # Not read-only: such a connection would leave an empty log behind, which others may not be allowed to write.
         with run.phase("snapshot", percent=25), closing(open_database(db_path)) as db:
@@ -63,7 +62,7 @@ def back_up_database(
         with run.phase("upload and verify", percent=90):
             store.put(snapshot, name)
         with run.phase("delete old backups", percent=100):
-            kept, deleted = _prune(store, name, settings.keep_backups)
+            kept, deleted = _BACKUPS.prune(store, newest=name, keep=settings.keep_backups)
         size = snapshot.stat().st_size
         run.say(f"{store.where}/{name}: {size:,} bytes; deleted {', '.join(deleted) or 'none'}")
         run.facts.update(backup=name, bytes=size)
@@ -78,7 +77,7 @@ def back_up_database(
 
 def list_backups(store: ObjectStore) -> list[str]:
     """The names of all backups, newest first; other objects in that place are not ours."""
-    return sorted((name for name in store.names() if _NAME.match(name)), reverse=True)
+    return _BACKUPS.names(store)
 
 
 def verify_backup(store: ObjectStore, data: DataRoot, *, name: str | None = None, day: date) -> StepResult:
@@ -207,28 +206,13 @@ def _require_sound(file: Path, check: str, what: str) -> None:
         )
 
 
-def _prune(store: ObjectStore, newest: str, keep: int) -> tuple[list[str], list[str]]:
-    """Delete all but the ``keep`` newest names, never the one just stored; the names kept and deleted."""
-    names = list_backups(store)
-    deleted = [name for name in names[max(keep, 1) :] if name != newest]
-    for name in deleted:
-        store.delete(name)
-    return [name for name in names if name not in deleted], deleted
-
-
 def _fetch(store: ObjectStore, name: str | None, target: Path, *, kept: list[Path]) -> str:
     """Bring the backup or the kept database that is meant; its name."""
     for path in kept:
         if path.name == name:
             _copy_kept(path, target)
             return name
-    names = list_backups(store)
-    if not names or name not in (None, *names):
-        raise SourceMissing(
-            f"There is no backup {f'{name} ' if name else ''}in {store.where}.",
-            next_step=f"Choose one of: {', '.join([*names, *(path.name for path in kept)]) or 'none'}.",
-        )
-    chosen = name or names[0]
+    chosen = _BACKUPS.choose(store, name, others=[path.name for path in kept])
     store.fetch(chosen, target)
     return chosen
 
@@ -331,7 +315,7 @@ def _kept_prefix(db_path: Path) -> str:
 
 def _new_kept(db_path: Path, now: datetime) -> Path:
     """A name for what a restore keeps that no other restore has used."""
-    stamp = f"{_kept_prefix(db_path)}{now.astimezone(ZONE):{_STAMP}}"
+    stamp = f"{_kept_prefix(db_path)}{now.astimezone(ZONE):%Y%m%d_%H%M%S}"
     names = (f"{stamp}_{n}" if n > 1 else stamp for n in count(1))
     return next(path for name in names if not (path := db_path.with_name(name)).exists())
 

@@ -3,18 +3,18 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from include.commercial_log import workbook
 from include.commercial_log.cells import month_start
 from include.commercial_log.choice import Mode
-from include.commercial_log.database import timestamp, transaction
+from include.commercial_log.database import SYSTEM, timestamp, transaction
 from include.commercial_log.transform import ParsedSheet, Remark
 from include.common.files import sha256_of
 from include.common.sql import read_sql
 
-SYSTEM = "commercial_log"
+REJECTS_KEPT = timedelta(days=400)
 INTERRUPTED = "Import timed out or was interrupted"
 
 
@@ -66,7 +66,7 @@ def complete_batch(
     now: datetime,
     notes: str | None,
 ) -> None:
-    """Mark the batch COMPLETED inside the transaction of the load it describes.
+    """Mark the batch COMPLETED inside the transaction of the load it describes; rejects of old batches go.
 
     ``counters``: records_imported, records_deleted, rows_inserted, rows_removed, rows_unchanged.
     """
@@ -84,6 +84,7 @@ def complete_batch(
             **counters,
         },
     )
+    db.execute(read_sql(SYSTEM, "delete_old_rejects"), {"before": timestamp(now - REJECTS_KEPT)})
 
 
 def keep_remarks(db: sqlite3.Connection, batch_id: str, file: str, remarks: Iterable[Remark], *, now: datetime) -> None:

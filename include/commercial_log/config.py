@@ -1,12 +1,12 @@
 """What may differ between installations and days: folders and settings. Nothing here has a path or account built in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from include.errors import ContractViolation
+from include.common.settings import from_mapping
 
 ZONE = ZoneInfo("America/Los_Angeles")
 
@@ -70,31 +70,4 @@ class Settings:
 
         Raises ContractViolation naming a setting that does not exist, has the wrong type or is below 0.
         """
-        known = {field.name: field for field in fields(cls)}
-        chosen: dict[str, Any] = {}
-        for name, value in values.items():
-            if name not in known:
-                raise ContractViolation(
-                    f"commercial_log has no setting '{name}'.",
-                    next_step=f"Use one of: {', '.join(sorted(known))}.",
-                )
-            chosen[name] = tuple(value) if name == "sheets" and isinstance(value, list) else value
-            default = known[name].default
-            wanted = int if name == "max_rejects" else type(default)
-            if not (value is None and default is None) and type(chosen[name]) is not wanted:
-                raise ContractViolation(
-                    f"commercial_log setting '{name}' is {value!r}, not {wanted.__name__}.",
-                    next_step="Correct the value in the Airflow variable commercial_log_settings.",
-                )
-            if wanted is int and value is not None and value < 0:
-                raise ContractViolation(
-                    f"commercial_log setting '{name}' is {value}, below 0.",
-                    next_step="Correct the value in the Airflow variable commercial_log_settings.",
-                )
-        policy = chosen.get("previous_month_policy", "replace")
-        if policy not in ("replace", "skip"):
-            raise ContractViolation(
-                f"commercial_log setting 'previous_month_policy' is {policy!r}, neither 'replace' nor 'skip'.",
-                next_step="Correct the value in the Airflow variable commercial_log_settings.",
-            )
-        return cls(**chosen)
+        return from_mapping(cls, values, system="commercial_log")

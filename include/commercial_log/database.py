@@ -9,8 +9,9 @@ from pathlib import Path
 from include.common.sql import migrate, raise_if_locked, transaction
 from include.errors import ContractViolation, SourceMissing
 
-__all__ = ["TABLES", "open_database", "timestamp", "transaction"]
+__all__ = ["SYSTEM", "TABLES", "open_database", "timestamp", "transaction"]
 
+SYSTEM = "commercial_log"
 TABLES = (
     "agencies",
     "customers",
@@ -55,8 +56,10 @@ def open_database(path: Path, *, create: bool = False, read_only: bool = False) 
         if not read_only:
             db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA foreign_keys = ON")
+        # 64 MB hold the open months and their indexes; with the default of 2 MB each statement reads them anew.
+        db.execute("PRAGMA cache_size = -65536")
         if create:
-            migrate(db, "commercial_log")
+            migrate(db, SYSTEM)
         _require_tables(db, path)
     except sqlite3.DatabaseError as error:
         db.close()

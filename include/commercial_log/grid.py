@@ -10,12 +10,13 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Literal, NamedTuple
 
+from include.commercial_log.database import SYSTEM, timestamp, transaction
 from include.common.results import StepResult
-from include.common.sql import read_sql, transaction
+from include.common.sql import read_sql
 
 _HOUR = 3600
 _MIDNIGHT = 24 * _HOUR
@@ -116,18 +117,18 @@ def classify_grid(db: sqlite3.Connection, *, months: Sequence[str] | None = None
     campaigns: Counter[str] = Counter()
     attention = 0
     changes_before = db.total_changes
-    assigned_date = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    assigned_date = timestamp(now)
     with transaction(db):
         grid = read_grid(db)
         if months is None:
-            months = [month for month, _ in db.execute(read_sql("commercial_log", "select_months"))]
+            months = [month for month, _ in db.execute(read_sql(SYSTEM, "select_months"))]
         for month in dict.fromkeys(months):
             found = [
                 (spot_id, classify(Spot(*spot), grid))
-                for spot_id, *spot in db.execute(read_sql("commercial_log", "select_grid_spots"), {"month": month})
+                for spot_id, *spot in db.execute(read_sql(SYSTEM, "select_grid_spots"), {"month": month})
             ]
             db.executemany(
-                read_sql("commercial_log", "upsert_spot_language_blocks"),
+                read_sql(SYSTEM, "upsert_spot_language_blocks"),
                 ({"spot_id": spot_id, "assigned_date": assigned_date, **_columns(c)} for spot_id, c in found),
             )
             campaigns.update(c.campaign_type or c.customer_intent for _, c in found)
@@ -144,12 +145,12 @@ def read_grid(db: sqlite3.Connection) -> Grid:
     """The active programme grids and which market follows which."""
     blocks: dict[tuple[int, str], list[Block]] = {}
     for schedule_id, day, block_id, start, end, code, family, name in db.execute(
-        read_sql("commercial_log", "select_grid_blocks")
+        read_sql(SYSTEM, "select_grid_blocks")
     ):
         block = Block(block_id, _seconds(start), _seconds(end), code, family, name)
         blocks.setdefault((schedule_id, day), []).append(block)
     assignments: dict[int, list[Assignment]] = {}
-    for market_id, *assignment in db.execute(read_sql("commercial_log", "select_grid_assignments")):
+    for market_id, *assignment in db.execute(read_sql(SYSTEM, "select_grid_assignments")):
         assignments.setdefault(market_id, []).append(Assignment(*assignment))
     return Grid(blocks, assignments)
 

@@ -2,14 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from include.commercial_log.database import timestamp
+from include.commercial_log.database import SYSTEM, timestamp
 from include.common.sql import read_sql
 from include.errors import CheckFailed
 
-SYSTEM = "commercial_log"
 ASSIGNED = ("direct_mapping", "default_english")
 DEFAULT_ENGLISH = "business_rule_default_english"
 MANUAL = "manual_override"
@@ -25,10 +24,13 @@ def assign_languages(
     Raises CheckFailed if a spot is left without category or assignment.
     """
     binds = {"months": json.dumps(list(months)), "all": int(everything), "now": timestamp(now)}
-    categorized = db.execute(read_sql(SYSTEM, "update_spot_category"), binds).rowcount
-    db.execute(read_sql(SYSTEM, "upsert_language_assignments"), binds)
-    db.execute(read_sql(SYSTEM, "update_spot_language"), binds)
-    methods: dict[str | None, int] = dict(db.execute(read_sql(SYSTEM, "select_language_counts"), binds))
+    methods = _counts(db, binds)
+    categorized = 0
+    if everything or None in methods:
+        categorized = db.execute(read_sql(SYSTEM, "update_spot_category"), binds).rowcount
+        db.execute(read_sql(SYSTEM, "upsert_language_assignments"), binds)
+        db.execute(read_sql(SYSTEM, "update_spot_language"), binds)
+        methods = _counts(db, binds)
     if missing := methods.pop(None, 0):
         raise CheckFailed(
             f"commercial_log: {missing:,} spots of {', '.join(months)} have no category or language after the run.",
@@ -46,3 +48,8 @@ def assign_languages(
         "flagged_for_review": flagged,
         "manual": manual,
     }
+
+
+def _counts(db: sqlite3.Connection, binds: Mapping[str, object]) -> dict[str | None, int]:
+    """Spots by assignment method; None are those that still lack category, assignment or language."""
+    return dict(db.execute(read_sql(SYSTEM, "select_language_counts"), binds))

@@ -12,10 +12,10 @@ from typing import Any
 
 from include.commercial_log import contract, workbook
 from include.commercial_log.batches import begin_batch, complete_batch, fail_batch, keep_remarks
-from include.commercial_log.cells import month_label, month_start
+from include.commercial_log.cells import Value, month_label, month_start
 from include.commercial_log.choice import Mode, chosen_file
-from include.commercial_log.config import DataRoot, Settings
-from include.commercial_log.database import timestamp, transaction
+from include.commercial_log.config import ZONE, DataRoot, Settings
+from include.commercial_log.database import SYSTEM, timestamp, transaction
 from include.commercial_log.languages import assign_languages
 from include.commercial_log.markets import MarketSetup, resolve_markets
 from include.commercial_log.months import close_in_transaction, closed_months, month_states
@@ -26,9 +26,8 @@ from include.common import locks
 from include.common.journal import RunLog, record_run
 from include.common.results import StepResult
 from include.common.sql import read_sql
-from include.errors import CheckFailed, ContractViolation, RequestRefused
+from include.errors import CheckFailed, ContractViolation, RequestRefused, StaleInput
 
-SYSTEM = "commercial_log"
 JOB = "commercial_log_update"
 RECAP_JOB = "commercial_log_historical_import"
 REJECTS_ALWAYS_ALLOWED = 20
@@ -36,10 +35,10 @@ REJECTS_ALLOWED_SHARE = 0.05
 CENT = 0.01
 NAMED = 20
 MARKET = contract.POSITION["market_name"]
-MONTH = contract.POSITION["broadcast_month"]
 AIR_DATE = contract.POSITION["air_date"]
 BILL_CODE = contract.POSITION["bill_code"]
-GROSS = contract.POSITION["gross_rate"]
+# What traffic writes beside a spot; it says nothing about its language.
+NOTES = (contract.POSITION["comments"], contract.POSITION["make_good"])
 
 
 def load_bookings(
@@ -67,8 +66,9 @@ def load_bookings(
     without it only dated workbooks are read. ``expected_year`` refuses a file with months of another year.
 
     Re-run: safe; the same file changes no spot and adds one COMPLETED batch with nothing inserted or removed.
-    Raises SourceMissing or StaleInput for the choice of the file, ContractViolation for what is in it, RequestRefused
-    for a mode that does not allow it, CheckFailed if the result is not what the file says, StoreBusy, AlreadyRunning.
+    Raises SourceMissing or StaleInput for the choice of the file, StaleInput for a day to come, ContractViolation for
+    what is in the file, RequestRefused for a mode that does not allow it, CheckFailed if the result is not what the
+    file says, StoreBusy, AlreadyRunning.
     """
     recap = recap or mode != "WEEKLY_UPDATE"
     job = RECAP_JOB if recap else JOB
@@ -76,17 +76,23 @@ def load_bookings(
         record_run(data.logs, job, day) as run,
         locks.hold(data.database_lock, job),
         locks.hold(data.files_lock, job, shared=True),
-        chosen_file(
-            db, data, day, settings, run, mode=mode, recap=recap, data_file=data_file, force_stale=force_stale
-        ) as path,
     ):
+        today = now.astimezone(ZONE).date()
+        if day > today:
+            raise StaleInput(
+                f"commercial_log: {day} has not begun at the station (today is {today}).",
+                next_step="Trigger the update without a date, or with today's.",
+            )
         if mode == "HISTORICAL" and not (closed_by or "").strip():
             raise RequestRefused(
                 "commercial_log: a historical import closes its months and needs the name of whoever closes them.",
                 next_step="Give closed_by.",
             )
-        load = _Load(db, path, day, now, settings, mode, closed_by, expected_year, run)
-        return load.perform(dry_run=dry_run, started_by=started_by)
+        with chosen_file(
+            db, data, day, settings, run, mode=mode, recap=recap, data_file=data_file, force_stale=force_stale
+        ) as path:
+            load = _Load(db, path, day, now, settings, mode, closed_by, expected_year, run)
+            return load.perform(dry_run=dry_run, started_by=started_by)
 
 
 @dataclass
@@ -201,11 +207,10 @@ class _Load:
             self._refuse_bad_sheet(parsed)
         processed = sorted(parsed.months, key=month_start)
         with self.run.phase("replace the open months", percent=75):
-            before = self._totals(processed)
             markets = self._resolve_markets(parsed)
             resolve = NameBook(self.db).resolve
             replaced = self._replace_spots(processed, parsed.bookings, markets, resolve)
-            self._resolve_again(processed, markets, resolve)
+            self._resolve_again(parsed, markets, resolve)
         with self.run.phase("categories and languages", percent=90):
             counters = assign_languages(self.db, processed, now=self.now)
         after = self._totals(processed)
@@ -214,7 +219,7 @@ class _Load:
             self._close(processed)
         records = {
             "records_imported": sum(spots for spots, _ in after.values()),
-            "records_deleted": sum(spots for spots, _ in before.values()),
+            "records_deleted": replaced.unchanged + replaced.removed,
             "rows_inserted": replaced.inserted,
             "rows_removed": replaced.removed,
             "rows_unchanged": replaced.unchanged,
@@ -297,8 +302,9 @@ class _Load:
 
     def _resolve_markets(self, parsed: ParsedSheet) -> MarketSetup:
         bookings = parsed.bookings
-        aired = ((str(each.values[MARKET]), str(each.values[AIR_DATE])) for each in bookings if each.values[MARKET])
-        markets = resolve_markets(self.db, aired, create=self.settings.auto_setup)
+        aired = {(each.values[MARKET], each.values[AIR_DATE]) for each in bookings}
+        named = ((str(market), str(day)) for market, day in aired if market)
+        markets = resolve_markets(self.db, named, create=self.settings.auto_setup)
         for code in markets.created:
             self.run.say(f"market {code} is new and was created")
         if markets.unresolved:
@@ -322,21 +328,24 @@ class _Load:
         resolve: Callable[[str], Parties],
     ) -> _Replaced:
         """A multiset comparison by row hash: equal rows keep their spot, the rest is deleted and inserted."""
+        binds = {"months": json.dumps(list(processed))}
+        spots = self.db.execute(read_sql(SYSTEM, "select_spot_hashes"), binds).fetchall()
+        present = Counter([row_hash for _, row_hash in spots])
+        wanted = Counter([booking.row_hash for booking in bookings])
+        # Few of thousands; only they are worth a closer look.
+        differing = {row_hash for row_hash, _ in present.items() ^ wanted.items()}
         held: dict[str | None, list[int]] = defaultdict(list)
-        for spot_id, row_hash in self.db.execute(
-            read_sql(SYSTEM, "select_spot_hashes"), {"months": json.dumps(list(processed))}
-        ):
-            held[row_hash].append(spot_id)
-        surplus = self._surplus(held, Counter(booking.row_hash for booking in bookings))
-        kept = Counter({row_hash: len(spots) for row_hash, spots in held.items()})
+        for spot_id, row_hash in spots:
+            if row_hash in differing:
+                held[row_hash].append(spot_id)
+        surplus, decided = self._surplus(held, wanted)
         missing: list[Booking] = []
         for booking in bookings:
-            if kept[booking.row_hash] > 0:
-                kept[booking.row_hash] -= 1
-            else:
-                missing.append(booking)
+            if booking.row_hash in differing:
+                present[booking.row_hash] -= 1
+                if present[booking.row_hash] < 0:
+                    missing.append(booking)
         replaced = _Replaced(len(missing), len(surplus), len(bookings) - len(missing))
-        self.db.executemany(read_sql(SYSTEM, "delete_spots"), ((spot_id,) for spot_id in surplus))
         common = (self.day.isoformat(), int(self.mode == "HISTORICAL"), self.batch_id)
         load_date = timestamp(self.now)
         self.db.executemany(
@@ -350,46 +359,71 @@ class _Load:
                 for booking in missing
             ),
         )
+        self._keep_decisions(decided, missing)
+        self.db.executemany(read_sql(SYSTEM, "delete_spots"), ((spot_id,) for spot_id in surplus))
         return replaced
 
-    def _surplus(self, held: dict[str | None, list[int]], wanted: Counter[str]) -> list[int]:
-        """The spots that go: of equal ones the youngest, but one whose language a person decided goes last."""
+    def _surplus(
+        self, held: dict[str | None, list[int]], wanted: Counter[str]
+    ) -> tuple[list[int], dict[int, tuple[Value, ...]]]:
+        """The spots that go: of equal ones the youngest, but one whose language a person decided goes last. And the
+        stored values of those among them that a person decided on."""
         too_many = {row_hash: spots for row_hash, spots in held.items() if len(spots) > wanted[row_hash or ""]}
-        candidates = [spot_id for spots in too_many.values() for spot_id in spots]
-        decided = dict(self.db.execute(read_sql(SYSTEM, "select_decided_spots"), {"spot_ids": json.dumps(candidates)}))
+        candidates = json.dumps([spot_id for spots in too_many.values() for spot_id in spots])
+        decided = {
+            spot_id: tuple(values)
+            for spot_id, *values in self.db.execute(read_sql(SYSTEM, "select_decided_spots"), {"spot_ids": candidates})
+        }
         surplus: list[int] = []
         for row_hash, spots in too_many.items():
             spots.sort(key=lambda spot_id: (spot_id not in decided, spot_id))
             surplus += spots[wanted[row_hash or ""] :]
-        if lost := sorted(decided[spot_id] for spot_id in surplus if spot_id in decided):
+        return surplus, {spot_id: decided[spot_id] for spot_id in surplus if spot_id in decided}
+
+    def _keep_decisions(self, decided: dict[int, tuple[Value, ...]], inserted: Sequence[Booking]) -> None:
+        """A person's decision passes from a spot that goes to the one row that differs from it in notes only (R41)."""
+        if not decided:
+            return
+        successors: dict[tuple[Value, ...], list[str]] = defaultdict(list)
+        for booking in inserted:
+            successors[_without_notes(booking.values)].append(booking.row_hash)
+        claims: dict[tuple[Value, ...], list[int]] = defaultdict(list)
+        for spot_id, values in decided.items():
+            claims[_without_notes(values)].append(spot_id)
+        heirs = {
+            spots[0]: successors[booked][0]
+            for booked, spots in claims.items()
+            if len(spots) == len(successors[booked]) == 1
+        }
+        self.db.executemany(
+            read_sql(SYSTEM, "update_decided_spot"), ((row_hash, spot_id) for spot_id, row_hash in heirs.items())
+        )
+        if heirs:
+            self.run.say(f"languages people decided kept for {len(heirs)} spots of which only the notes changed")
+        if lost := sorted(str(values[BILL_CODE]) for spot_id, values in decided.items() if spot_id not in heirs):
             self.run.warn(
                 f"{len(lost)} spots whose language a person had decided changed in the sheet or left it; decide again "
                 f"where needed: {', '.join(lost[:NAMED])}."
             )
-        return surplus
 
-    def _resolve_again(self, processed: Sequence[str], markets: MarketSetup, resolve: Callable[[str], Parties]) -> None:
+    def _resolve_again(self, parsed: ParsedSheet, markets: MarketSetup, resolve: Callable[[str], Parties]) -> None:
         """Kept rows whose customer, agency or market nobody knew then may be known by now."""
-        binds = {"months": json.dumps(list(processed))}
-        found: list[tuple[int | None, ...]] = []
-        unresolved = self.db.execute(read_sql(SYSTEM, "select_unresolved_names"), binds)
-        for spot_id, bill_code, market, customer_id, agency_id, market_id in unresolved:
-            customer, agency = resolve(bill_code)
-            market_found = markets.ids.get(market)
-            if (
-                (customer_id is None and customer is not None)
-                or (agency_id is None and agency is not None)
-                or (market_id is None and market_found is not None)
-            ):
-                found.append((customer, agency, market_found, spot_id))
-        self.db.executemany(read_sql(SYSTEM, "update_unresolved_names"), found)
+        codes = {str(each.values[BILL_CODE]) for each in parsed.bookings}
+        known = {
+            "months": parsed.months,
+            "customers": [code for code in codes if resolve(code).customer_id is not None],
+            "agencies": [code for code in codes if resolve(code).agency_id is not None],
+            "markets": [market for market, market_id in markets.ids.items() if market_id is not None],
+        }
+        binds = {name: json.dumps(values) for name, values in known.items()}
+        found = self.db.execute(read_sql(SYSTEM, "select_resolvable_spots"), binds).fetchall()
+        self.db.executemany(
+            read_sql(SYSTEM, "update_unresolved_names"),
+            ((*resolve(code), markets.ids.get(market), spot_id) for spot_id, code, market in found),
+        )
 
     def _check_totals(self, parsed: ParsedSheet, after: dict[str, tuple[int, float]]) -> None:
-        gross: dict[str, list[float]] = defaultdict(list)
-        for booking in parsed.bookings:
-            amount = booking.values[GROSS]
-            gross[str(booking.values[MONTH])].append(amount if isinstance(amount, float) else 0.0)
-        for month, amounts in gross.items():
+        for month, amounts in parsed.gross.items():
             spots, total = after.get(month, (0, 0.0))
             if spots != len(amounts) or abs(total - fsum(amounts)) > CENT:
                 raise CheckFailed(
@@ -402,3 +436,7 @@ class _Load:
         note = f"Historical import of {self.path.name}"
         for month in processed:
             close_in_transaction(self.db, month, closed_by=str(self.closed_by), closed_on=self.day, notes=note)
+
+
+def _without_notes(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    return tuple(value for position, value in enumerate(values) if position not in NOTES)

@@ -7,7 +7,7 @@ from datetime import date
 
 from include.commercial_log.cells import MONTH_TEXT, month_start
 from include.commercial_log.config import DataRoot
-from include.commercial_log.database import transaction
+from include.commercial_log.database import SYSTEM, transaction
 from include.common import locks
 from include.common.journal import record_run
 from include.common.results import StepResult
@@ -83,7 +83,7 @@ def closed_months(db: sqlite3.Connection) -> list[str]:
 
 def month_states(db: sqlite3.Connection) -> dict[str, bool]:
     """Whether each month that has spots is closed, in calendar order."""
-    states = {month: closed is not None for month, closed in db.execute(read_sql("commercial_log", "select_months"))}
+    states = {month: closed is not None for month, closed in db.execute(read_sql(SYSTEM, "select_months"))}
     return dict(sorted(states.items(), key=lambda state: month_start(state[0])))
 
 

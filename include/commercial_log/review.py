@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any, Literal, NamedTuple
 
 from include.commercial_log.config import DataRoot
-from include.commercial_log.database import timestamp, transaction
+from include.commercial_log.database import SYSTEM, timestamp, transaction
 from include.commercial_log.languages import assign_languages
 from include.commercial_log.months import month_states
 from include.common import locks
@@ -19,7 +19,6 @@ from include.common.results import StepResult
 from include.common.sql import read_sql
 from include.errors import RequestRefused
 
-SYSTEM = "commercial_log"
 EXPORT_JOB = "commercial_log_review_export"
 DECISION_JOB = "commercial_log_set_language"
 RECATEGORISE_JOB = "commercial_log_recategorise"

@@ -14,7 +14,7 @@ from typing import Any
 from include.commercial_log import backup, batches, extract, load, rotation, workbook
 from include.commercial_log.cells import month_label
 from include.commercial_log.config import ZONE, DataRoot
-from include.commercial_log.database import transaction
+from include.commercial_log.database import SYSTEM, transaction
 from include.commercial_log.months import closed_months, month_states
 from include.commercial_log.review import HIGH_VALUE, review_counts
 from include.common import locks
@@ -25,7 +25,6 @@ from include.common.sql import read_sql
 from include.common.tables import render_age, render_table
 from include.errors import CheckFailed, PipelineError, SourceMissing
 
-SYSTEM = "commercial_log"
 CLEAN_UP_JOB = "commercial_log_clean_up"
 SCHEDULED = (extract.JOB, load.JOB, rotation.JOB, backup.JOB)
 STALE_AFTER = timedelta(hours=24)

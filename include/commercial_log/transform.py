@@ -10,7 +10,7 @@ from include.commercial_log.cells import READERS, Reader, Value, expected_month,
 from include.commercial_log.contract import COLUMNS, POSITION
 from include.commercial_log.workbook import SheetRows
 
-_REJECTING = {POSITION["gross_rate"], POSITION["spot_value"], POSITION["broker_fees"], POSITION["station_net"]}
+_MONEY = tuple(position for position, column in enumerate(COLUMNS) if column.kind == "money")
 _RAW_LENGTH = 200
 
 
@@ -44,11 +44,15 @@ class Remark(NamedTuple):
 
 @dataclass
 class ParsedSheet:
-    """Every row of the sheet in exactly one outcome: ``read`` = accepted + closed + trade + rejected, blanks aside."""
+    """Every row of the sheet in exactly one outcome: ``read`` = accepted + closed + trade + rejected, blanks aside.
+
+    ``gross`` holds the gross rates of the accepted rows by month, in order of appearance; empty ones are 0.
+    """
 
     file: str
     sheet: str
     bookings: list[Booking] = field(default_factory=list)
+    gross: dict[str, list[float]] = field(default_factory=dict)
     remarks: list[Remark] = field(default_factory=list)
     blank: int = 0
     closed: Counter[str] = field(default_factory=Counter)
@@ -66,7 +70,7 @@ class ParsedSheet:
     @property
     def months(self) -> list[str]:
         """The months with at least one accepted row, in order of appearance."""
-        return list(dict.fromkeys(str(booking.values[POSITION["broadcast_month"]]) for booking in self.bookings))
+        return list(self.gross)
 
 
 def parse_rows(sheet: SheetRows, *, closed: Collection[str]) -> ParsedSheet:
@@ -148,7 +152,8 @@ def _accept(
             if fault:
                 parsed.remarks.append(_remark("warning", where, fault, spec.name, row, sheet))
     month, air_date = values[POSITION["broadcast_month"]], values[POSITION["air_date"]]
-    billing = values[POSITION["billing_type"]]
+    gross, billing = values[POSITION["gross_rate"]], values[POSITION["billing_type"]]
+    parsed.gross.setdefault(str(month), []).append(gross if isinstance(gross, float) else 0.0)
     if billing and expected_month(str(air_date), str(billing)) != month:
         parsed.remarks.append(_remark("warning", where, "MONTH_MISMATCH", "broadcast_month", row, sheet))
 
@@ -158,7 +163,7 @@ def _rejection(values: tuple[Value, ...], faults: tuple[str | None, ...]) -> tup
         return "MISSING_BILL_CODE", "bill_code"
     if values[POSITION["air_date"]] is None:
         return "BAD_AIR_DATE" if faults[POSITION["air_date"]] else "MISSING_AIR_DATE", "air_date"
-    for position in sorted(_REJECTING):
+    for position in _MONEY:
         if faults[position]:
             return faults[position], COLUMNS[position].name
     return None, ""

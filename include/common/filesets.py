@@ -7,21 +7,24 @@ point of no return: without it nothing has happened, with it :func:`finish` comp
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from include.common.files import GROUP_READABLE, atomic_write, sync
+from include.errors import CheckFailed
 
 
 def publish_together(journal: Path, files: Mapping[Path, Path], *, remove: Iterable[Path] = ()) -> None:
     """Rename every staged file onto its target (``{target: staged}``), then remove files that are replaced by them.
 
-    The caller holds the lock of the store and has called :func:`finish` under it. Readers under the shared lock see
-    all of the old or all of the new files.
+    Folders are made as needed; one that a removal leaves empty goes too. The caller holds the lock of the store and has
+    called :func:`finish` under it. Readers under the shared lock see all of the old or all of the new files.
+
+    Raises StoreFull before anything is changed.
     """
-    for target, staged in files.items():
+    for staged in files.values():
         staged.chmod(GROUP_READABLE)
         sync(staged)
-        target.parent.mkdir(parents=True, exist_ok=True)
     plan = {
         "renames": [[_relative(staged, journal), _relative(target, journal)] for target, staged in files.items()],
         "remove": [_relative(path, journal) for path in remove],
@@ -35,24 +38,43 @@ def finish(journal: Path) -> list[Path]:
     """Complete the renames of a journal that a killed process left behind; the targets put in place by this call.
 
     Re-run: safe, after a kill at any point.
+    Raises CheckFailed if the journal cannot be understood.
     """
     try:
         plan = json.loads(journal.read_text(encoding="utf-8"))
+        here = journal.parent
+        renames = [(here / staged, here / target) for staged, target in plan["renames"]]
+        removals = [here / path for path in plan["remove"]]
     except FileNotFoundError:
         return []
-    here = journal.parent
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckFailed(
+            f"The journal {journal} of a change that was killed is damaged ({type(error).__name__}).",
+            next_step="Put the files beside it in their places by hand, or restore their targets, then remove it.",
+        ) from error
     renamed = []
-    for staged, target in plan["renames"]:
-        if (here / staged).exists():
-            (here / staged).replace(here / target)
-            renamed.append(here / target)
-    for path in plan["remove"]:
-        (here / path).unlink(missing_ok=True)
-    for folder in {(here / target).parent for _, target in plan["renames"]}:
+    for staged, target in renames:
+        if staged.exists():
+            _make_folder(target.parent)
+            staged.replace(target)
+            renamed.append(target)
+    # Every new name must be on the disk before an old file goes.
+    for folder in {target.parent for _, target in renames}:
         sync(folder)
+    for path in removals:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # other files are in it, or it is gone already
+            path.parent.rmdir()
     journal.unlink()
     sync(journal.parent)
     return renamed
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        sync(folder.parent)
 
 
 def _relative(path: Path, journal: Path) -> str:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape, quoteattr, unescape
 
 from include.errors import CheckFailed, ContractViolation, PipelineError, SourceChanging
 
@@ -40,28 +40,31 @@ DAMAGE = (
 
 _FORMULA = rb"<%(p)sf\b(?:[^>]*/>|[^>]*>[^<]*</%(p)sf>)"
 
-# A row as spreadsheet programs write it: each cell names its place and holds a number, a shared string, a truth value,
-# a known error, or as the result of a formula a text that begins with a visible character. Nothing in it is ambiguous,
-# so quantifiers never give back.
-_PLAIN_ROW = re.compile(
+# A row as programs write it: each cell names its place and holds a number, a shared string, a truth value, an error of
+# Excel or a plain text. Whatever fits has one reading only, so the quantifiers need never give back.
+_PLAIN_ROW = (
     rb"""
-    <row[ ]r="(\d++)"[^<>/]*+
+    <row[ ]r="(\d++)"ATTRIBUTES
     (?: /> | > (
         (?: <c[ ]r="[A-Z]{1,3}+\1"(?:[ ]s="\d++")?+
             (?: [ ]t="s"> <v>\d++</v> </c>
             |   (?:[ ]t="n")?+> FORMULA?+ (?: <v>-?\d++(?:\.\d++)?+(?:[Ee][-+]?\d++)?+</v> )?+ </c>
             |   (?:[ ]t="[nsb]")?+/>
+            |   [ ]t="inlineStr"> <is><t(?:[ ]xml:space="preserve")?+>TEXT</t></is> </c>
+            |   [ ]t="str"> FORMULA?+ <v>TEXT</v> </c>
             |   [ ]t="b"> FORMULA?+ <v>[01]</v> </c>
             |   [ ]t="e"> FORMULA?+ <v>\#(?:N/A|DIV/0!|NAME\?|NULL!|NUM!|REF!|VALUE!)</v> </c>
-            |   [ ]t="str"> FORMULA?+ <v>[!-%'-;=-~][^<&]*+</v> </c>
             )
         )*+ ) </row>
     )
-    """.replace(b"FORMULA", rb"(?: <f\b[^<>]*+(?: (?<=/)> | (?<!/)>[^<]*+</f> ) )"),
-    re.VERBOSE,
+    """.replace(b"FORMULA", b"(?: <f ATTRIBUTES (?: /> | >TEXT</f> ) )")
+    .replace(b"ATTRIBUTES", rb'(?: [ ][\w:]++="[^"<>&]*+" )*+')
+    .replace(b"TEXT", rb"[^<&]*+ (?: &(?:amp|lt|gt|quot|apos|\#(?:9|10|13)); [^<&]*+ )*+")
 )
+_ENTITIES = {"&quot;": '"', "&apos;": "'", "&#9;": "\t", "&#10;": "\n", "&#13;": "\r"}
 _VALUE = re.compile(
-    rb'<c r="(?P<column>[A-Z]+)\d+"(?: s="\d+")?(?: t="(?P<type>\w+)")?>(?:<f[^>]*>(?:[^<]*</f>)?)?<v>(?P<value>[^<]*)'
+    rb'<c r="(?P<column>[A-Z]+)\d+"(?: s="\d+")?(?: t="(?P<type>\w+)")?>'
+    rb"(?:<f[^>]*>(?:[^<]*</f>)?)?(?:<is><t[^>]*>|<v>)(?P<value>[^<]*)"
 )
 _STRING_NUMBER = re.compile(rb' t="s"><v>(\d+)')
 # How a text holds a character that XML does not allow.
@@ -72,33 +75,44 @@ class PlainSheet:
     """A sheet in which nothing is out of the ordinary: what its header says and how many rows hold data can be told
     from its XML, without the cost of reading every cell."""
 
-    def __init__(self, rows: Sequence[bytes], strings: ElementTree.Element) -> None:
+    def __init__(self, rows: Sequence[bytes], strings: Sequence[ElementTree.Element]) -> None:
         self._header, *self._rows = rows
-        self._strings = strings
+        self._shared_text = cache(lambda number: _text_of(strings[int(number)]))
 
-    def header(self) -> list[str] | None:
-        """The texts of Excel row 1, empty cells as ``""``; None if it holds something else than texts."""
-        texts: dict[int, str] = {}
-        for column, kind, value in _VALUE.findall(self._header):
-            if kind != b"s":
-                return None
-            texts[_column(column) - 1] = self._text(value)
+    def header(self) -> list[str]:
+        """What Excel row 1 says; empty cells, and those that hold no text, are ``""``."""
+        texts = {_column(cell["column"]) - 1: self._text(cell) or "" for cell in _VALUE.finditer(self._header)}
         return [texts.get(position, "") for position in range(max(texts, default=-1) + 1)]
 
     def count_rows(self, columns: Iterable[int]) -> int:
         """Rows below the header that hold more than blanks in one of the columns (0-based positions)."""
         letters = {column_letters(position).encode() for position in columns}
-        is_blank = cache(lambda number: not self._text(number).strip())
 
         def is_data(cell: re.Match[bytes]) -> bool:
-            return cell["column"] in letters and not (cell["type"] == b"s" and is_blank(cell["value"]))
+            if cell["column"] not in letters:
+                return False
+            text = self._text(cell)
+            return text is None or text.strip() != ""
 
         return sum(any(map(is_data, _VALUE.finditer(row))) for row in self._rows)
 
-    def _text(self, number: bytes) -> str:
-        string = self._strings[int(number)]
-        runs = (*string.iterfind("{*}t"), *string.iterfind("{*}r/{*}t"))
-        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), "".join(run.text or "" for run in runs))
+    def _text(self, cell: re.Match[bytes]) -> str | None:
+        """The text in a cell, None if it is something else than text."""
+        if cell["type"] == b"s":
+            return self._shared_text(cell["value"])
+        if cell["type"] in (b"str", b"inlineStr"):
+            return _decoded(unescape(cell["value"].decode(), _ENTITIES))
+        return None
+
+
+def _text_of(string: ElementTree.Element) -> str:
+    """The text of a shared string, which may be cut into runs; how it is pronounced does not count."""
+    runs = (*string.iterfind("{*}t"), *string.iterfind("{*}r/{*}t"))
+    return _decoded("".join(run.text or "" for run in runs))
+
+
+def _decoded(text: str) -> str:
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 @dataclass(frozen=True)
@@ -256,7 +270,7 @@ def _read_back(copied: Path, checksums: dict[str, int], source: zipfile.ZipFile,
         except zipfile.BadZipFile:
             damaged = package.testzip()
         else:
-            damaged = next((part for part, sum_ in checksums.items() if sum_ != package.getinfo(part).CRC), None)
+            damaged = next((part for part, crc in checksums.items() if crc != package.getinfo(part).CRC), None)
     if damaged in checksums:
         source.read(damaged)  # raises when the damage was there before
     if damaged:
@@ -274,7 +288,7 @@ def _plain_sheet(copied: Path, sheet: str, xml: bytes, strings: bytes) -> PlainS
     try:
         with CalamineWorkbook.from_path(copied) as workbook:
             found = workbook.sheet_names
-        shared = ElementTree.fromstring(strings)  # noqa: S314 - no entities in OOXML
+        shared = ElementTree.fromstring(strings).findall("{*}si") if strings else []  # noqa: S314 - no entities in OOXML
         rows = _plain_rows(xml)
     except (CalamineError, *DAMAGE):
         return None
@@ -284,19 +298,22 @@ def _plain_sheet(copied: Path, sheet: str, xml: bytes, strings: bytes) -> PlainS
 
 def _plain_rows(xml: bytes) -> list[bytes]:
     """The cells of each row, empty rows as ``b""``; no rows at all unless every one is plain, the first is Excel row 1
-    and the others follow in order. Raises ElementTree.ParseError if what surrounds them is no XML."""
+    and the others follow in order. Raises ElementTree.ParseError if what surrounds them is no XML, UnicodeDecodeError
+    if the texts in them are not UTF-8."""
     tag = b"<sheetData>"
     start = end = xml.index(tag) + len(tag)
     rows: list[bytes] = []
     last = 0
-    for row in _PLAIN_ROW.finditer(xml, start):
+    for row in re.compile(_PLAIN_ROW, re.VERBOSE).finditer(xml, start):
         number = int(row[1])
         if row.start() != end or number <= last or (last == 0 and number != 1):
             return []
         rows.append(row[2] or b"")
         last, end = number, row.end()
     ElementTree.fromstring(xml[:start] + xml[end:])  # noqa: S314
-    return rows
+    if not xml.isascii():
+        xml.decode()
+    return rows if xml.startswith(b"</sheetData>", end) else []
 
 
 def _frame(source: _Package, part: str, sheet: str, kept: list[tuple[str, str]]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from xml.sax.saxutils import escape
 
 import openpyxl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openpyxl.chart import BarChart, Reference
 from openpyxl.comments import Comment
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
@@ -31,10 +34,10 @@ from openpyxl.worksheet.table import Table
 
 from include.commercial_log.config import Settings
 from include.commercial_log.extract import JOB, copy_workbook
-from include.commercial_log.workbook import data_rows_of, list_dated, read_sheet
+from include.commercial_log.workbook import data_rows_of, list_dated, outline, read_sheet
 from include.common.journal import read_journal
 from include.common.shares import LocalShare, Share, fetch, resolve
-from include.common.xlsx import extract_sheets
+from include.common.xlsx import PlainSheet, column_letters, extract_sheets
 from include.errors import (
     AlreadyRunning,
     ContractViolation,
@@ -492,6 +495,126 @@ def test_names_that_look_like_dated_workbooks_are_warned_about_and_left(station:
         str(station.data.daily / "commercial log 250902.xlsx"),
     ]
     assert list(list_dated(station.data.daily)) == [DAY]
+
+
+# --- R6: what is told without reading every cell ---------------------------------------------------------------------
+
+STRINGS = (
+    "<si><t>text</t></si><si><t> </t></si><si><t/></si><si/><si><t>&#160;</t></si><si><t>_x000D_</t></si>"
+    "<si><r><t> </t></r><r><t>run</t></r></si><si><t> </t><rPh sb='0' eb='1'><t>spoken</t></rPh></si>"
+)
+# A cell of column %s each; whether it holds data.
+PLAIN = {
+    **{f'<c r="%s" t="s"><v>{number}</v></c>': number in (0, 6) for number in range(8)},
+    '<c r="%s"/>': False,
+    '<c r="%s" s="1" t="n"/>': False,
+    '<c r="%s"></c>': False,
+    '<c r="%s"><v>0</v></c>': True,
+    '<c r="%s" s="1" t="n"><v>-1.5E-07</v></c>': True,
+    '<c r="%s"><f>1+1</f></c>': False,
+    '<c r="%s"><f>1+1</f><v>2</v></c>': True,
+    '<c r="%s"><f t="shared" si="0"/><v>2</v></c>': True,
+    '<c r="%s" t="b"><v>0</v></c>': True,
+    '<c r="%s" t="e"><v>#DIV/0!</v></c>': True,
+    '<c r="%s" t="str"><f>A1</f><v></v></c>': False,
+    '<c r="%s" t="str"><f>A1</f><v> &#10;</v></c>': False,
+    '<c r="%s" t="str"><f>A1</f><v>\u00a0</v></c>': False,
+    '<c r="%s" t="inlineStr"><is><t xml:space="preserve"> Việt &amp; </t></is></c>': True,
+    '<c r="%s" t="inlineStr"><is><t>_x000A_</t></is></c>': False,
+}
+# Nothing wrong with most of them, but they need a reader.
+OTHERS = [
+    "<c><v>1</v></c>",
+    '<c r="A9"><v>1</v></c>',
+    '<c r="%s"><v></v></c>',
+    '<c r="%s"><v>1,5</v></c>',
+    '<c r="%s" t="s"><v>8</v></c>',
+    '<c r="%s" t="b"><v>2</v></c>',
+    '<c r="%s" t="e"><v>#OOPS!</v></c>',
+    '<c r="%s" t="d"><v>2025-09-02</v></c>',
+    '<c r="%s" t="inlineStr"><is><r><t>run</t></r></is></c>',
+    '<c r="%s" t="inlineStr"><is><t>&oops;</t></is></c>',
+    ' <c r="%s"><v>1</v></c>',
+    '<c r="%s"><f t="shared" si="0>"/><v>2</v></c>',
+    "<!-- nothing -->",
+]
+
+
+def placed(lines: Sequence[tuple[int, dict[int, str]]], head: Sequence[str] = HEADER) -> str:
+    """The XML of a sheet: its header, below it rows by Excel number with cells by 0-based column."""
+    cells = (
+        f'<c r="{column_letters(at)}1" t="inlineStr"><is><t>{escape(name)}</t></is></c>' for at, name in enumerate(head)
+    )
+    body = [f'<row r="1" spans="1:29">{"".join(cells)}</row>']
+    for number, line in lines:
+        text = "".join(cell.replace("%s", f"{column_letters(at)}{number}") for at, cell in sorted(line.items()))
+        body.append(f'<row r="{number}" spans="1:29">{text}</row>' if text else f'<row r="{number}"/>')
+    return "".join(body)
+
+
+def extracted_plain(folder: Path, body: str) -> tuple[Path, PlainSheet | None]:
+    source, copy = folder / "source.xlsx", folder / "copy.xlsx"
+    with zipfile.ZipFile(source, "w") as package:
+        for name, text in package_parts({"Commercials": body}, strings=STRINGS).items():
+            package.writestr(name, text)
+    return copy, extract_sheets(source, copy, ["Commercials"], name="x").plain
+
+
+@pytest.mark.parametrize("cell", PLAIN)
+def test_whether_a_plain_cell_holds_data_needs_no_reader(tmp_path: Path, cell: str) -> None:
+    copy, plain = extracted_plain(tmp_path, placed([(2, {1: cell}), (3, {29: cell}), (5, {})]))
+    assert plain is not None
+    assert (plain.header(), plain.count_rows(range(29))) == ([*HEADER], PLAIN[cell])
+    assert read_sheet(copy).data_rows == PLAIN[cell]
+
+
+@pytest.mark.parametrize("cell", OTHERS)
+def test_a_cell_out_of_the_ordinary_is_left_to_a_reader(tmp_path: Path, cell: str) -> None:
+    assert extracted_plain(tmp_path, placed([(2, {1: cell})]))[1] is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        placed([(3, {0: "<c/>"}), (2, {})]).replace("<c/>", ""),
+        placed([(2, {}), (2, {})]),
+        placed([]).replace('r="1"', 'r="2"').replace('1" t', '2" t'),
+        placed([(2, {})]).replace("<row", "\n<row"),
+        placed([(2, {})]).replace(' r="2"', ""),
+        placed([(2, {0: "<c/>"})]).replace("<c/>", "").replace('2" spans="', '2" spans='),
+        "",
+    ],
+)
+def test_rows_out_of_order_are_left_to_a_reader(tmp_path: Path, body: str) -> None:
+    assert extracted_plain(tmp_path, body)[1] is None
+
+
+@given(
+    lines=st.lists(
+        st.dictionaries(st.integers(0, 30), st.sampled_from([*PLAIN, *PLAIN, *OTHERS]), max_size=3), max_size=6
+    ),
+    numbers=st.lists(st.integers(2, 12), min_size=6, max_size=6, unique=True).map(sorted),
+    head=st.sampled_from([HEADER, HEADER, HEADER, [*HEADER[::-1], "", "Notes"], HEADER[1:], [*HEADER, "Lang."]]),
+)
+def test_header_and_rows_are_those_a_reader_finds(
+    lines: list[dict[int, str]], numbers: list[int], head: Sequence[str]
+) -> None:
+    """R6, R7: whatever stands in the cells, the count is that of the update, or the same refusal."""
+    body = placed(list(zip(numbers, lines, strict=False)), head)
+    outcomes: list[Any] = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            copy, plain = extracted_plain(Path(folder), body)
+        except SourceChanging:  # no XML
+            return
+        for look in (lambda: read_sheet(copy, name="x"), lambda: outline(copy, plain, name="x")):
+            try:
+                found = look()
+            except ContractViolation as error:
+                outcomes.append(str(error))
+            else:
+                outcomes.append((found.header, found.data_rows))
+    assert outcomes[0] == outcomes[1]
 
 
 # --- R10: only today ------------------------------------------------------------------------------------------------

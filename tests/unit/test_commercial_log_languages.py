@@ -348,6 +348,17 @@ def test_a_language_added_to_the_table_counts_from_the_next_full_run(db: sqlite3
     assert db.execute("SELECT language_id FROM spots").fetchall() == [(12,)]
 
 
+def test_a_language_added_to_the_table_gives_its_spots_their_id_in_the_next_run(db: sqlite3.Connection) -> None:
+    """R28: although nothing else is missing."""
+    spot(db, IAS, "COM", "H")
+    assign(db)
+    before = outcome(db)
+    db.execute("INSERT INTO languages (language_id, language_code, language_name) VALUES (12, 'H', 'Hindi')")
+    assign(db)
+    assert outcome(db) == before
+    assert db.execute("SELECT language_id FROM spots").fetchall() == [(12,)]
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_a_decision_of_a_person_is_never_changed(db: sqlite3.Connection, everything: bool) -> None:  # noqa: FBT001
     """R41."""
@@ -386,6 +397,75 @@ def test_a_decision_survives_the_nightly_update_as_long_as_its_spot(station: Sta
     assert station.sql("SELECT spot_id, media, language_id FROM spots ORDER BY spot_id") == [
         (1, "kept", 8),
         (3, "new", None),
+    ]
+
+
+LOST = "spots whose language a person had decided changed in the sheet or left it"
+ASSIGNMENTS = (
+    "SELECT spot_id, media, comments, s.language_id, a.language_code, assignment_method, assigned_date, a.notes"
+    " FROM spots AS s JOIN spot_language_assignments AS a USING (spot_id) ORDER BY spot_id"
+)
+
+
+def decide_at(station: Station, *spots: int) -> None:
+    with closing(station.open()) as db:
+        for spot_id in spots:
+            decide(db, spot_id, "K")
+
+
+def test_a_decision_passes_to_the_row_whose_notes_alone_changed(station: Station) -> None:
+    """R41: the actual air time and a make-good note are entered after the decision and say nothing about the
+    language."""
+    station.load([row(media="a", language_code="L"), row(media="b", language_code="L"), row(media="c")])
+    decide_at(station, 1, 2)
+    changed = [
+        row(media="b", language_code="L", make_good="MG for 8/12"),
+        row(media="c", comments="7:01:10"),
+        row(media="a", language_code="L", comments="6:14:22"),
+    ]
+    result = station.load(changed, DAY + timedelta(days=1))
+    assert [result.facts[name] for name in ("rows_inserted", "rows_removed", "rows_unchanged")] == [3, 3, 0]
+    assert [text for text in result.warnings if LOST in text] == []
+    after = station.sql(ASSIGNMENTS)
+    assert after == [
+        (4, "b", None, 8, "K", "manual_override", "2025-01-01", "asked"),
+        (5, "c", "7:01:10", 7, "V", "direct_mapping", "2025-09-03 08:30:00", None),
+        (6, "a", "6:14:22", 8, "K", "manual_override", "2025-01-01", "asked"),
+    ]
+    before = station.dump(without=("import_batches",))
+    assert station.load(day=DAY + timedelta(days=1)).facts["manual"] == 2
+    assert station.dump(without=("import_batches",)) == before
+
+
+@pytest.mark.parametrize(
+    ("decided", "today"),
+    [
+        ((1,), [row(comments="x", gross_rate=85.01)]),  # something else changed too
+        ((1,), [row(comments="x"), row(comments="y")]),  # either may be the successor
+        ((1, 2), [row(comments="x")]),  # either may be the predecessor
+        ((1,), [row(comments="x", broadcast_month="Oct-25")]),
+    ],
+)
+def test_a_decision_without_exactly_one_successor_is_lost_and_told(
+    station: Station, decided: tuple[int, ...], today: list[list[Any]]
+) -> None:
+    """R41."""
+    station.load([row(), *([row(make_good="z")] if 2 in decided else []), row(media="stays")])
+    decide_at(station, *decided)
+    result = station.load([*today, row(media="stays")], DAY + timedelta(days=1))
+    assert [text.split(" ")[0] for text in result.warnings if LOST in text] == [str(len(decided))]
+    assert result.facts["manual"] == 0
+
+
+def test_of_several_changed_rows_each_decision_finds_its_own(station: Station) -> None:
+    """R41: a row beside it that is the same but for the notes and stays is no successor."""
+    station.load([row(comments="stays"), row(), row(media="b")])
+    decide_at(station, 2, 3)
+    station.load([row(comments="stays"), row(comments="6:00:10"), row(media="b", make_good="MG")], DAY + timedelta(1))
+    assert [line[1:3] + line[4:6] for line in station.sql(ASSIGNMENTS)] == [
+        ("Blue Farms Fall 1", "stays", "V", "direct_mapping"),
+        ("Blue Farms Fall 1", "6:00:10", "K", "manual_override"),
+        ("b", None, "K", "manual_override"),
     ]
 
 

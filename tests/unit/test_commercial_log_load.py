@@ -274,6 +274,25 @@ def test_a_load_reports_and_records_every_count(station: Station) -> None:
     ]
 
 
+def test_rejects_go_with_the_load_when_their_batch_is_over_400_days_old(station: Station) -> None:
+    """4.1: the batches themselves stay."""
+    bad = row(spot_type="?")
+    station.load([bad], DAY - 401 * ONE_DAY)
+    station.load([bad], DAY - 399 * ONE_DAY)
+    station.load([row()], DAY, dry_run=True)
+    station.put(rows("a"))
+    with pytest.raises(RequestRefused):
+        station.load(expected_year=2020)
+    counts = "SELECT count(*) FROM import_rejects"
+    assert station.sql(counts) == [(2,)]
+    station.load([bad])
+    assert station.sql("SELECT source_file FROM import_rejects") == [
+        ("Commercial Log 240730.xlsx",),
+        ("Commercial Log 250902.xlsx",),
+    ]
+    assert station.sql("SELECT count(*) FROM import_batches") == [(4,)]
+
+
 def test_a_run_logs_its_progress_and_one_line_operators_search_for(
     station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -444,6 +463,17 @@ def test_the_age_that_is_allowed_is_a_setting(station: Station, allowed: int, ag
     else:
         with pytest.raises(StaleInput, match=f"{age} days old"):
             station.load(settings=Settings(max_file_age_days=allowed))
+
+
+@pytest.mark.parametrize("how", [{}, {"mode": "HISTORICAL", "closed_by": "ann"}])
+def test_a_day_to_come_is_refused_whatever_files_there_are(station: Station, how: dict[str, Any]) -> None:
+    """R5: the run date is a day that has begun at the station, where it is 18:30 of the day before in this test."""
+    path = station.put(rows("a"))
+    given = {"data_file": path} if how else {}
+    with pytest.raises(StaleInput) as refused:
+        station.load(day=DAY, now=datetime(2025, 9, 2, 1, 30, tzinfo=UTC), **given, **how)
+    assert refused.value.what == "commercial_log: 2025-09-02 has not begun at the station (today is 2025-09-01)."
+    assert (station.titles(), batches(station)) == ([], [])
 
 
 @pytest.mark.parametrize("folder_exists", [True, False])
@@ -736,9 +766,8 @@ def test_a_historical_import_replaces_and_closes_every_month_of_its_file(station
         [*rows("kept", "new", **AUGUST), *rows("s"), *rows("t", revenue_type="Trade")],
         sheet="Commercials",
     )
-    result = station.load(
-        day=DAY + ONE_DAY, mode="HISTORICAL", closed_by=" bob ", data_file=recap, now=NOW + timedelta(hours=3)
-    )
+    later = NOW + timedelta(hours=27)
+    result = station.load(day=DAY + ONE_DAY, mode="HISTORICAL", closed_by=" bob ", data_file=recap, now=later)
     assert station.sql("SELECT broadcast_month, media, is_historical FROM spots ORDER BY 1, 2") == [
         ("Aug-25", "kept", 1),
         ("Aug-25", "new", 1),
@@ -752,7 +781,7 @@ def test_a_historical_import_replaces_and_closes_every_month_of_its_file(station
     assert result.warnings == ()
     assert station.sql(
         "SELECT batch_id, import_mode, source_date FROM import_batches WHERE import_mode <> 'WEEKLY_UPDATE'"
-    ) == [("historical_1756812600", "HISTORICAL", None)]
+    ) == [("historical_1756899000", "HISTORICAL", None)]
 
 
 def test_a_historical_import_again_changes_no_spot(station: Station) -> None:
@@ -1273,14 +1302,16 @@ def test_settings_come_from_a_json_object_and_keep_their_defaults() -> None:
     ("values", "told"),
     [
         ({"max_reject": 5}, "has no setting 'max_reject'"),
-        ({"auto_setup": "yes"}, "'auto_setup' is 'yes', not bool"),
-        ({"keep_days": "7"}, "'keep_days' is '7', not int"),
-        ({"max_rejects": "20"}, "'max_rejects' is '20', not int"),
-        ({"max_rejects": True}, "'max_rejects' is True, not int"),
-        ({"keep_months": -12}, "'keep_months' is -12, below 0"),
-        ({"max_rejects": -1}, "'max_rejects' is -1, below 0"),
-        ({"sheets": "Commercials"}, "'sheets' is 'Commercials', not tuple"),
-        ({"previous_month_policy": "Skip"}, "'previous_month_policy' is 'Skip', neither 'replace' nor 'skip'"),
+        ({"auto_setup": "yes"}, "'auto_setup' is 'yes', not true or false"),
+        ({"keep_days": "7"}, "'keep_days' is '7', not a whole number of 0 or more"),
+        ({"max_rejects": "20"}, "'max_rejects' is '20', not a whole number of 0 or more or empty"),
+        ({"max_rejects": True}, "'max_rejects' is True, not a whole number of 0 or more or empty"),
+        ({"keep_months": -12}, "'keep_months' is -12, not a whole number of 0 or more"),
+        ({"max_rejects": -1}, "'max_rejects' is -1, not a whole number of 0 or more or empty"),
+        ({"sheets": "Commercials"}, "'sheets' is 'Commercials', not a list of text"),
+        ({"sheets": [1]}, "'sheets' is [1], not a list of text"),
+        ({"sheets": ["Commercials", None]}, "'sheets' is ['Commercials', None], not a list of text"),
+        ({"previous_month_policy": "Skip"}, "'previous_month_policy' is 'Skip', not 'replace' or 'skip'"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(values: dict[str, Any], told: str) -> None:
@@ -1299,9 +1330,10 @@ booking = st.fixed_dictionaries(
         "revenue_type": st.sampled_from([CELLS["revenue_type"]] * 4 + ["Trade"]),
         "bill_code": st.sampled_from(["A:B"] * 4 + [None]),
         "gross_rate": st.sampled_from([85.0, 0.1]),
+        "comments": st.sampled_from([None, "6:14:22"]),
     }
 )
-step = st.one_of(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["Aug-25", "Sep-25"]))
+step = st.one_of(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["Aug-25", "Sep-25", "decide"]))
 
 
 @settings(max_examples=25)
@@ -1311,7 +1343,7 @@ step = st.one_of(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["Aug-25"
 def test_after_any_files_in_any_order_each_month_is_the_last_file_that_had_rows_for_it(
     empty_database: Path, files: list[list[dict[str, Any]]], steps: Sequence[int | str]
 ) -> None:
-    """R17, R18, R31, R35: loads in any order and repetition, months closed in between."""
+    """R17, R18, R31, R35, R41: loads in any order and repetition, months closed and languages decided in between."""
     months: dict[str, Counter[tuple[Any, ...]]] = {}
     closed: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
@@ -1319,6 +1351,9 @@ def test_after_any_files_in_any_order_each_month_is_the_last_file_that_had_rows_
         shutil.copyfile(empty_database, path)
         station = Station(DataRoot(Path(folder) / "data"), LocalShare("none", Path(folder)), path)
         for each in steps:
+            if each == "decide":
+                station.sql("UPDATE spot_language_assignments SET assignment_method = 'manual_override'")
+                continue
             if isinstance(each, str):
                 if each not in closed:
                     station.close_month(each)

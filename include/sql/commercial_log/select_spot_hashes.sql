@@ -1,6 +1,5 @@
--- Grain: one row per spot of the given months, oldest first. Reads: spots. Writes: nothing.
+-- Grain: one row per spot of the given months, in no order. Reads: spots. Writes: nothing.
 -- Params: :months (JSON array). Re-run: safe.
 SELECT spot_id, row_hash
 FROM spots
 WHERE broadcast_month IN (SELECT value FROM json_each(:months))
-ORDER BY spot_id
