@@ -31,7 +31,8 @@ check: $(VENV)/ready  ## style, types, import rules, SQL, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=.:plugins $(BIN)/lint-imports
-	$(BIN)/sqlfluff lint --processes 1 $(SQL)
+	$(BIN)/sqlfluff lint --processes 1 $(SQL)/commercial_log
+	$(BIN)/sqlfluff lint --processes 1 --config $(SQL)/cvas/duckdb.sqlfluff $(SQL)/cvas
 	PYTHONPATH=.:plugins $(BIN)/python -m dagkit.docs --check docs/DAGS.md
 
 format: $(VENV)/ready

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.report import Report
 from include.common import locks
 
-SUITES = ("commercial_log", "latency")
+SUITES = ("commercial_log", "cvas_user_base", "cvas_fetch", "cvas_load", "cvas_view", "latency")
 RESULTS = Path(__file__).with_name("results.md")
 CACHE = Path(__file__).resolve().parents[1] / ".sandbox" / "bench"
 
@@ -26,7 +26,7 @@ def main() -> int:
     report, kept = Report(), True
     report.say("# Benchmarks")
     report.say()
-    report.machine("apache-airflow-core", "openpyxl", "pandas", "python-calamine")
+    report.machine("apache-airflow-core", "duckdb", "openpyxl", "pandas", "polars", "psycopg", "python-calamine")
     report.say("Medians; each repetition is a process of its own, the ways take turns. Ratios are of CPU time.")
     report.say()
     with locks.hold(options.cache / "lock", "benchmarks"):  # two at once would measure each other

@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page, sync_playwright
 
-from include.commercial_log.config import ZONE
 from sandbox.airflow import Airflow
 
 ARGUMENTS = (
@@ -29,8 +28,8 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def operator(airflow: Airflow) -> Iterator[Page]:
-    """A page of a browser without a past, at the station's clock, after the login page let the admin in."""
+def operator(airflow: Airflow, *, zone: str = "UTC") -> Iterator[Page]:
+    """A page of a browser without a past, with the clock of ``zone``, after the login page let the admin in."""
     with TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile, sync_playwright() as playwright:
         browser = playwright.chromium.launch_persistent_context(
             profile,
@@ -38,7 +37,7 @@ def operator(airflow: Airflow) -> Iterator[Page]:
             args=ARGUMENTS,
             viewport={"width": 1440, "height": 900},
             locale="en-US",
-            timezone_id=ZONE.key,
+            timezone_id=zone,
         )
         try:
             browser.set_default_timeout(PATIENCE)

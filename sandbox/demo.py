@@ -102,7 +102,7 @@ def _drive(airflow: Airflow, world: World, screen: Screen) -> bool:
     succeeded = True
     for chain in world.chains:
         since = {dag_id: {run["dag_run_id"] for run in airflow.api.runs(dag_id)} for dag_id in chain}
-        _trigger(airflow, chain[0], {"date": day})
+        _trigger(airflow, chain[0], {"date": day} if chain == world.chains[0] else {})
         succeeded &= _watch(airflow, since, screen)
     return succeeded
 
@@ -149,7 +149,8 @@ def _counts(airflow: Airflow, run: dict[str, Any], tasks: list[dict[str, Any]]) 
     for task in tasks:
         path = f"dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{task['task_id']}/xcomEntries"
         if any(entry["key"] == "return_value" for entry in airflow.api.request("GET", path)["xcom_entries"]):
-            value = airflow.api.request("GET", f"{path}/return_value", params={"deserialize": True})["value"]
+            which = {"deserialize": True, "map_index": task["map_index"]}
+            value = airflow.api.request("GET", f"{path}/return_value", params=which)["value"]
             if isinstance(value, dict) and "written" in value:
                 return f"  [{value['read']:,} read, {value['written']:,} written, {value['rejected']:,} rejected]"
     return ""

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         ),
     ):
         run_id = _three_nights(airflow, world)
-        with operator(airflow) as page:
+        with operator(airflow, zone="America/Los_Angeles") as page:
             for name, show in (
                 ("grid", _show_grid),
                 ("graph", _show_graph),

@@ -3,7 +3,7 @@
 **Reads** the lake's days of each type, from its first to yesterday.
 
 **Writes** nothing itself: it starts `cvas_fetch` for each range of missing days, all six types, and the chain follows.
-With `confirm_empty` it records instead that the source has nothing for those days.
+Both only without `dry_run`. With `confirm_empty` it records instead that the source has nothing for those days.
 
 **Re-run** Safe: days that were filled in the meantime are not asked for again.
 
@@ -12,7 +12,7 @@ With `confirm_empty` it records instead that the source has nothing for those da
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, dag, task
-from dagkit import connections, partitions, policies
+from dagkit import connections, notifications, partitions, policies
 
 
 @dag(
@@ -24,7 +24,12 @@ from dagkit import connections, partitions, policies
             title="Types to look at",
             description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND",
         ),
-        "dry_run": Param(True, type="boolean", title="Dry run", description="Only lists the days in the log."),
+        "dry_run": Param(
+            True,
+            type="boolean",
+            title="Dry run",
+            description="Only lists the days in the log, whatever else is ticked.",
+        ),
         "confirm_empty": Param(
             False,
             type="boolean",
@@ -52,6 +57,7 @@ def cvas_backfill() -> None:
             settings=Settings.from_mapping(connections.settings("cvas")),
             confirm_empty=params["confirm_empty"] and not params["dry_run"],
         )
+        notifications.tell_warnings(result.warnings)
         if params["dry_run"] or params["confirm_empty"]:
             return []
         return [{"start_date": first, "end_date": last} for first, last in result.facts["ranges"]]

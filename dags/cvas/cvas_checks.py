@@ -29,7 +29,7 @@ def cvas_checks() -> None:
         """Completeness, duplicates, schema, shares of nulls, sizes, timings."""
         from datetime import UTC, datetime
 
-        from include.cvas.checks import check_transactions
+        from include.cvas.checks_transactions import check_transactions
         from include.cvas.config import ZONE, Lake, Settings
 
         result = check_transactions(
@@ -47,7 +47,7 @@ def cvas_checks() -> None:
         """The view's quality, months, money, schema, and the comparison with a full rebuild."""
         from datetime import UTC, datetime
 
-        from include.cvas.checks import check_subscriptions
+        from include.cvas.checks_subscriptions import check_subscriptions
         from include.cvas.config import ZONE, Lake, Settings
 
         result = check_subscriptions(
@@ -65,14 +65,13 @@ def cvas_checks() -> None:
         """Phones and user ids that do not look like one, and those that share another's."""
         from datetime import UTC, datetime
 
-        from include.cvas.checks import check_users
+        from include.cvas.checks_users import check_users
         from include.cvas.config import ZONE, Lake, Settings
 
         result = check_users(
             Lake(connections.path_of(connections.CVAS_LAKE)),
             day=partitions.business_day(ZONE),
             now=datetime.now(UTC),
-            today=partitions.today(ZONE),
             settings=Settings.from_mapping(connections.settings("cvas")),
         )
         notifications.tell_warnings(result.warnings)

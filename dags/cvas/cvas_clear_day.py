@@ -1,6 +1,6 @@
 """Throw away the fetched files of a day, so that they are fetched anew.
 
-**Reads** nothing.
+**Reads** nothing but the form.
 
 **Writes** removes `Daily_Data/D`, and nothing else: what is loaded of the day stays in the lake.
 
@@ -10,7 +10,7 @@
 """
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, policies
+from dagkit import connections, notifications, policies
 
 
 @dag(
@@ -22,12 +22,19 @@ def cvas_clear_day() -> None:
     @task(pool=policies.CVAS_SOURCE)
     def clear_day(params: dict) -> dict:
         """Remove the day's folder."""
-        from datetime import date
+        from datetime import UTC, date, datetime
 
-        from include.cvas.config import Lake
-        from include.cvas.status import clear_day
+        from include.cvas.config import Lake, Settings
+        from include.cvas.housekeeping import clear_day
 
-        return clear_day(Lake(connections.path_of(connections.CVAS_LAKE)), date.fromisoformat(params["date"])).as_dict()
+        result = clear_day(
+            Lake(connections.path_of(connections.CVAS_LAKE)),
+            day=date.fromisoformat(params["date"]),
+            now=datetime.now(UTC),
+            settings=Settings.from_mapping(connections.settings("cvas")),
+        )
+        notifications.tell_warnings(result.warnings)
+        return result.as_dict()
 
     clear_day()
 

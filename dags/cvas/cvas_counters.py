@@ -39,7 +39,14 @@ def cvas_counters() -> None:
 
         lake = Lake(connections.path_of(connections.CVAS_LAKE))
         day = partitions.business_day(ZONE, days_back=1)
-        days = requested_days(day, start=params["start_date"], end=params["end_date"], today=partitions.today(ZONE))
+        loaded = bool(get_current_context().get("partition_key"))
+        days = requested_days(
+            day,
+            start=params["start_date"],
+            end=params["end_date"],
+            today=partitions.today(ZONE),
+            allow_partial=loaded,  # who loaded a day that is not over said so
+        )
         result = count_transactions(
             lake,
             days=missing_days(lake) if params["missing"] else days,
@@ -47,7 +54,7 @@ def cvas_counters() -> None:
             now=datetime.now(UTC),
             settings=Settings.from_mapping(connections.settings("cvas")),
             # A day that was loaded again has to be counted again.
-            force=params["force"] or bool(get_current_context().get("partition_key")),
+            force=params["force"] or loaded,
         )
         notifications.tell_warnings(result.warnings)
         return partitions.publish(assets.CVAS_COUNTERS, day, result.as_dict())

@@ -2,7 +2,7 @@
 
 **Reads** what is there of yesterday: user base (due 08:25), the six files (11:30), lake, view and counters (13:00).
 
-**Writes** nothing.
+**Writes** nothing; what is late is the error of its task.
 
 **Re-run** Safe at any time; it looks at this moment.
 

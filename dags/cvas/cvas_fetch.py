@@ -71,10 +71,10 @@ def cvas_fetch() -> None:
         outlets=[assets.CVAS_FILES],
         pool=policies.CVAS_SOURCE,
         max_active_tis_per_dagrun=1,
+        doc_md="The six files of one day, straight from COPY.",
         map_index_template="{{ task.op_kwargs['day'] }}",
     )
     def fetch_transactions(day: str, params: dict) -> dict:
-        """The six files of one day, straight from COPY."""
         from datetime import UTC, date, datetime
         from functools import partial
 

@@ -43,13 +43,13 @@ def cvas_housekeeping() -> None:
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
 
-    @task(outlets=[assets.CVAS_BACKUP], pool=policies.CVAS_LAKE, trigger_rule="all_done")
+    @task(outlets=[assets.CVAS_BACKUP], pool=policies.CVAS_LAKE)
     def back_up() -> dict:
         """Copy, verify, prune."""
         from datetime import UTC, datetime
 
+        from include.cvas.backup import back_up
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.housekeeping import back_up
 
         day = partitions.business_day(ZONE)
         with connections.open_object_store(connections.CVAS_BACKUP) as store:
@@ -63,8 +63,33 @@ def cvas_housekeeping() -> None:
         notifications.tell_warnings(result.warnings)
         return partitions.publish(assets.CVAS_BACKUP, day, result.as_dict())
 
+    @task(pool=policies.CVAS_LAKE)
+    def archive_months() -> dict:
+        """Copies old partitions to the store as well, where the setting archive_after_months says so."""
+        from datetime import UTC, datetime
+
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.cvas.backup import archive_months
+        from include.cvas.config import ZONE, Lake, Settings
+
+        settings = Settings.from_mapping(connections.settings("cvas"))
+        if not settings.archive_after_months:
+            raise AirflowSkipException("The setting archive_after_months is 0.")
+        with connections.open_object_store(connections.CVAS_BACKUP) as store:
+            result = archive_months(
+                store,
+                Lake(connections.path_of(connections.CVAS_LAKE)),
+                day=partitions.business_day(ZONE),
+                now=datetime.now(UTC),
+                settings=settings,
+            )
+        notifications.tell_warnings(result.warnings)
+        return result.as_dict()
+
     clean_up()
     back_up()
+    archive_months()
 
 
 cvas_housekeeping()

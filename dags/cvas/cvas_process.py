@@ -67,10 +67,10 @@ def cvas_process() -> None:
         outlets=[assets.CVAS_LAKE],
         pool=policies.CVAS_LAKE,
         max_active_tis_per_dagrun=1,
+        doc_md="Replace one day in the partitions of all six types.",
         map_index_template="{{ task.op_kwargs['day'] }}",
     )
     def load_transactions(day: str, params: dict) -> dict:
-        """Replace one day in the partitions of all six types."""
         from datetime import UTC, date, datetime
 
         from include.cvas.config import Lake, Settings

@@ -33,14 +33,15 @@ def cvas_status() -> None:
         from datetime import UTC, date, datetime
 
         from include.cvas.config import ZONE, Lake
-        from include.cvas.status import render_status, report_day, report_status
+        from include.cvas.status import render_day, render_status, report_day, report_status
 
         lake = Lake(connections.path_of(connections.CVAS_LAKE))
         if params["data"]:
-            result = report_day(lake, date.fromisoformat(params["data"]))
+            result = report_day(lake, day=date.fromisoformat(params["data"]))
+            print(render_day(result))
         else:
             result = report_status(lake, now=datetime.now(UTC), today=partitions.today(ZONE))
-        print(render_status(result))
+            print(render_status(result))
         return result.as_dict()
 
     report_status()

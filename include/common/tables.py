@@ -33,11 +33,16 @@ def render_value(value: object) -> str:
         case float():
             return f"{value:,.2f}"
         case Mapping():
-            return ", ".join(f"{name} {render_value(each)}".replace("_", " ") for name, each in value.items()) or "none"
+            return ", ".join(f"{words(str(name))} {render_value(each)}" for name, each in value.items()) or "none"
         case list() | tuple():
             return ", ".join(map(render_value, value)) or "none"
         case _:
             return str(value)
+
+
+def words(name: str) -> str:
+    """The name of a fact as a person writes it; that of a file or folder stays what it is."""
+    return name if "." in name or name[:1].isupper() else name.replace("_", " ")
 
 
 def render_age(span: timedelta) -> str:

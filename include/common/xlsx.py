@@ -468,7 +468,7 @@ def _unreadable(
     what = f"{name} is not a readable workbook: {size:,} bytes, {_kind(first)} ({str(error) or type(error).__name__})."
     if being_saved and (not first.strip(b"\0") or first.startswith(b"PK")):
         return SourceChanging(
-            what, next_step="It is read again, as someone may be saving it. If it stays, ask traffic to save it anew."
+            what, next_step="It is read again, as someone may be saving it. If it stays, ask its owner to save it anew."
         )
     return ContractViolation(what, next_step="Have it saved again as an XLSX workbook without a password.")
 
@@ -490,5 +490,5 @@ def _sheet_missing(name: str, wanted: Sequence[str], found: Sequence[str]) -> Co
     return ContractViolation(
         f"{name} has no sheet {' or '.join(repr(sheet) for sheet in wanted)}; its sheets are: "
         f"{', '.join(repr(sheet) for sheet in found) or 'none'}.",
-        next_step="Ask traffic to name the sheet as agreed.",
+        next_step="Ask its owner to name the sheet as agreed.",
     )

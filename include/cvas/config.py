@@ -91,6 +91,10 @@ class Lake:
     def counters_lock(self) -> Path:
         return self.root / "_locks" / "counters"
 
+    @property
+    def backup_lock(self) -> Path:
+        return self.root / "_locks" / "backup"
+
     def daily_lock(self, day: date) -> Path:
         """Held to write the files of one day; shared to load them."""
         return self.root / "_locks" / f"daily-{day}"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def open_engine(lake: Lake, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB that takes ``memory_limit`` and spills what is more into the lake's staging folder.
 
-    It loads no extension from anywhere, sees no Python variable and reads no file of a name it is not given. Whatever
-    it raises within the block becomes a PipelineError without any subscriber's number (R5).
+    It loads no extension from anywhere and sees no Python variable. Whatever it raises within the block becomes a
+    PipelineError without any subscriber's number (R5).
 
     Raises StoreFull if memory and disk together do not suffice, ContractViolation for everything else it refuses.
     """
@@ -49,6 +49,12 @@ def open_engine(lake: Lake, settings: Settings) -> Iterator[duckdb.DuckDBPyConne
             engine.close()
 
 
+def scratch_of(engine: duckdb.DuckDBPyConnection) -> Path:
+    """The folder the engine spills into. What else is put there goes with it too, or when the next engine opens."""
+    ((folder,),) = engine.execute("SELECT current_setting('temp_directory')").fetchall()
+    return Path(folder)
+
+
 @contextmanager
 def _spill_folder(lake: Lake) -> Iterator[Path]:
     """A folder nobody else uses; what a killed process left in it is removed."""
@@ -66,11 +72,16 @@ def _spill_folder(lake: Lake) -> Iterator[Path]:
         yield folder
 
 
-def _as_pipeline_error(error: duckdb.Error, settings: Settings) -> PipelineError:
+def lacks_space(error: duckdb.Error) -> bool:
+    """Whether memory and disk did not suffice."""
     import duckdb
 
+    return isinstance(error, duckdb.OutOfMemoryException) or "No space left" in str(error)
+
+
+def _as_pipeline_error(error: duckdb.Error, settings: Settings) -> PipelineError:
     text = masked(str(error).strip().splitlines()[0])
-    if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in text:
+    if lacks_space(error):
         return StoreFull(
             f"cvas: memory_limit {settings.memory_limit} and the disk do not suffice for this query: {text}",
             next_step="Free disk space beside the lake or raise the setting memory_limit, then clear the task.",

@@ -20,9 +20,9 @@ from include.commercial_log.months import close_months
 from include.commercial_log.rotation import rotate_files
 from include.common.objectstores import FolderStore
 from include.common.shares import LocalShare
-from include.common.tables import render_table
+from include.common.tables import render_table, words
 from include.errors import AlreadyRunning, RequestRefused
-from include.scripts.terminal import configured, count, day, exit_status, print_result, settings_from, table, words
+from include.scripts.terminal import configured, count, day, exit_status, print_result, settings_from, table
 
 DATABASE = "COMMERCIAL_LOG_DATABASE"
 DATA_ROOT = "COMMERCIAL_LOG_DATA_ROOT"

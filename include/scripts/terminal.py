@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from include.common.results import StepResult
-from include.common.tables import render_table, render_value
+from include.common.tables import render_table, render_value, words
 from include.errors import PipelineError, RequestRefused
 
 
@@ -44,7 +44,7 @@ def settings_from(option: str | None, environment: Mapping[str, str], variable: 
     if not isinstance(values, dict):
         raise RequestRefused(
             f"{system}: the settings are not a JSON object.",
-            next_step=f"Give them as in the Airflow variable {system}_settings, for example '{{\"keep_days\": 7}}'.",
+            next_step=f"Give them as in the Airflow variable {system}_settings, for example '{{\"keep_backups\": 7}}'.",
         )
     return values
 
@@ -52,9 +52,13 @@ def settings_from(option: str | None, environment: Mapping[str, str], variable: 
 def day(text: str) -> date:
     """Type of an option that is a day."""
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a day like 2025-08-28") from None
+        found = None
+    # Python takes 20250828 and 2025-W35-4 as well.
+    if found is None or found.isoformat() != text:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a day like 2025-08-28")
+    return found
 
 
 def count(text: str) -> int:
@@ -86,8 +90,3 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "none"
     return render_table([words(name) for name in rows[0]], [list(row.values()) for row in rows])
-
-
-def words(name: str) -> str:
-    """A fact's name as a person writes it."""
-    return name.replace("_", " ")

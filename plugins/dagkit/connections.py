@@ -1,21 +1,27 @@
 """Every connection of the estate by name, and how each is opened. Nothing is looked up before a task runs."""
 
 import errno
+import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
-from threading import Timer
+from threading import Event, Thread, Timer
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow.sdk import BaseHook, Connection, Variable
 
+from dagkit.tunnel import LOCAL, forward
 from include.common.shares import FileStat, LocalShare, Share
 from include.errors import ContractViolation, CredentialRefused, PipelineError, SourceUnavailable
 
 if TYPE_CHECKING:
+    from paramiko import SSHClient
+    from psycopg import Connection as Session
+
     from include.common.objectstores import ObjectStore
 
 COMMERCIAL_LOG_SHARE = "commercial_log_share"
@@ -23,11 +29,22 @@ COMMERCIAL_LOG_DB = "commercial_log_db"
 COMMERCIAL_LOG_FILES = "commercial_log_files"
 COMMERCIAL_LOG_BACKUP = "commercial_log_backup"
 
+CVAS_REPORTING_SFTP = "cvas_reporting_sftp"
+CVAS_NOVA_SSH = "cvas_nova_ssh"
+CVAS_NOVA_DB = "cvas_nova_db"
+CVAS_LAKE = "cvas_lake"
+CVAS_BACKUP = "cvas_backup"
+
 PROBES = 2
 PROBE_SECONDS = 5
 ANSWER_SECONDS = 30
 HTTP_SECONDS = 60
 HTTP_TRIES = 5
+NOT_ALLOWED = 1  # "administratively prohibited", RFC 4254
+
+# What PostgreSQL says when a login cannot succeed, and when it can a little later.
+_REFUSED = re.compile("FATAL:|no password supplied|does not support SSL|certificate")
+_PASSING = re.compile("starting up|shutting down|recovery|not yet accepting|too many|connection slots")
 
 
 def settings(system: str) -> dict[str, Any]:
@@ -154,7 +171,11 @@ def _open_smb(connection: Connection) -> Iterator[Share]:
             stream.read = patient(stream.read)
             yield stream
         finally:
-            patient(stream.close)()
+            try:
+                patient(stream.close)()
+            except Exception:
+                stream.raw.fd._connected = False  # or it is closed once more, by the garbage collector
+                raise
 
     _probe(connection, 445)
     try:
@@ -174,28 +195,10 @@ def _open_smb(connection: Connection) -> Iterator[Share]:
 
 @contextmanager
 def _open_sftp(connection: Connection) -> Iterator[Share]:
-    from airflow.providers.ssh.hooks.ssh import SSHHook
-    from airflow.sdk.exceptions import AirflowException
-    from paramiko import AuthenticationException, SSHException
-
-    _probe(connection, 22)
     root = str(connection.extra_dejson.get("path", ".")).rstrip("/")
-    unusable = (AirflowException, ValueError, FileNotFoundError)  # the key or host key in the connection
-    with ExitStack() as stack:
-        with _opening(
-            connection,
-            refused=(AuthenticationException, *unusable),
-            lost=(SSHException, OSError, EOFError),
-        ):
-            hook = SSHHook(
-                ssh_conn_id=connection.conn_id,
-                conn_timeout=ANSWER_SECONDS,
-                banner_timeout=ANSWER_SECONDS,
-                auth_timeout=ANSWER_SECONDS,
-                conn_retry_attempts=1,  # it would repeat refused logins too, until the account is locked
-            )
-            client = stack.enter_context(hook.get_conn())
-            patient = partial(_patient, hang_up=client.close)
+    with _open_ssh(connection) as client:
+        patient = partial(_patient, hang_up=client.close)
+        with _opening_ssh(connection):
             sftp = patient(client.open_sftp)()
 
         @contextmanager
@@ -214,6 +217,128 @@ def _open_sftp(connection: Connection) -> Iterator[Share]:
             stat=patient(lambda path: sftp.stat(f"{root}/{path}")),
             open=open_file,
         )
+
+
+@contextmanager
+def _open_ssh(connection: Connection) -> Iterator["SSHClient"]:
+    """A login on a server whose host key is on record."""
+    from airflow.providers.ssh.hooks.ssh import SSHHook
+
+    _probe(connection, 22)
+    with ExitStack() as stack:
+        with _opening_ssh(connection):
+            hook = SSHHook(
+                ssh_conn_id=connection.conn_id,
+                conn_timeout=ANSWER_SECONDS,
+                banner_timeout=ANSWER_SECONDS,
+                auth_timeout=ANSWER_SECONDS,
+                conn_retry_attempts=1,  # it would repeat refused logins too, until the account is locked
+                no_host_key_check=False,
+            )
+            hook.allow_host_key_change = False
+            # As ssh does it, not Airflow: packing takes longer than sending, unless the way is narrow.
+            hook.compress = str(connection.extra_dejson.get("compress")).lower() == "true"
+            client = stack.enter_context(hook.get_conn())
+            wire = client.get_transport().sock
+            if isinstance(wire, socket.socket):  # it may be a proxy command
+                # Otherwise a small message waits until the one before is acknowledged: 40 ms per login and query.
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield client
+
+
+@contextmanager
+def open_postgres(conn_id: str, *, through: str | None = None) -> Iterator["Session[Any]"]:
+    """A session with a PostgreSQL database by its connection: type ``postgres``, its extra goes to the client library.
+
+    ``through`` names an SSH connection whose server reaches the database; that server is entered with a key only, and
+    hung up on if it falls silent for ``ANSWER_SECONDS``. How long a statement may take is up to the caller.
+    Raises SourceUnavailable if nobody answers, CredentialRefused for a refused login or an unknown host key; neither
+    says where the servers are. What goes wrong later is the caller's: a ``psycopg.Error``.
+    """
+    from psycopg import connect
+
+    connection = _get(conn_id)
+    seconds = ceil(ANSWER_SECONDS)
+    options: dict[str, Any] = {
+        "host": connection.host or "localhost",
+        "port": connection.port or 5432,
+        "user": connection.login,
+        "password": connection.password,
+        "dbname": connection.schema,
+        "client_encoding": "utf8",
+        "connect_timeout": seconds,
+        "keepalives_idle": seconds,
+        "keepalives_interval": seconds,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 1000 * seconds,
+        **connection.extra_dejson,
+    }
+    with ExitStack() as stack:
+        if through:
+            port = stack.enter_context(_open_tunnel(_get(through), connection, options["host"], options["port"]))
+            options |= {"hostaddr": LOCAL, "port": port}  # a certificate is still compared with the host
+        else:
+            _probe(connection, 5432)
+        with _opening_postgres(connection):
+            session = stack.enter_context(closing(connect(**options)))
+        yield session
+
+
+@contextmanager
+def _open_tunnel(server: Connection, target: Connection, host: str, port: int) -> Iterator[int]:
+    """A port of this machine that leads through an SSH server to the ``port`` of ``host``."""
+    from paramiko import ChannelException
+
+    if server.password:
+        raise ContractViolation(
+            f"Connection {server.conn_id} has a password, but its server is entered with a key only.",
+            next_step="Remove the password; a key goes into extra.private_key, its pass phrase, if it has one, into "
+            "extra.private_key_passphrase.",
+        )
+    with _open_ssh(server) as client, ExitStack() as stack:
+        with _opening_ssh(server):
+            client.get_transport().channel_timeout = ANSWER_SECONDS
+            try:
+                tunnel = stack.enter_context(forward(client, host, port))
+            except ChannelException as error:
+                raise _refused_channel(error.code, server, target) from None
+            stack.enter_context(_listening(client))
+        yield tunnel
+
+
+def _refused_channel(code: int, server: Connection, target: Connection) -> PipelineError:
+    if code == NOT_ALLOWED:
+        return CredentialRefused(
+            f"{server.conn_id}: the server does not let us through to that of {target.conn_id}.",
+            next_step="Ask its owner to allow the forwarding (AllowTcpForwarding, PermitOpen), then clear the task.",
+        )
+    return SourceUnavailable(
+        f"Cannot reach the server of {target.conn_id} from that of {server.conn_id}.",
+        next_step="It is tried again in five minutes. If it stays: check that the database runs, its name and port.",
+    )
+
+
+@contextmanager
+def _listening(client: "SSHClient") -> Iterator[None]:
+    """Hang up on an SSH server that answers nothing any more: TCP notices after a quarter of an hour, or never."""
+    from paramiko import SSHException
+
+    ended = Event()
+
+    def ask() -> None:
+        answer = _patient(client.get_transport().global_request, hang_up=client.close)
+        with suppress(SSHException, OSError, EOFError):
+            while not ended.wait(ANSWER_SECONDS):
+                answer("keepalive@openssh.com", wait=True)
+
+    asking = Thread(target=ask, name="tunnel watch", daemon=True)
+    asking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        client.close()
+        asking.join()
 
 
 @contextmanager
@@ -289,6 +414,40 @@ def _probe(connection: Connection, default_port: int) -> None:
                     f"Cannot reach the server of {connection.conn_id} ({error.strerror or error}).",
                     next_step="It is tried again in five minutes. If it stays: check VPN, name and port of the server.",
                 ) from error
+
+
+def _opening_ssh(connection: Connection) -> AbstractContextManager[None]:
+    from airflow.sdk.exceptions import AirflowException
+    from paramiko import AuthenticationException, SSHException
+
+    unusable = (AirflowException, ValueError, FileNotFoundError)  # the key or host key in the connection
+    refused = (AuthenticationException, *unusable)
+    return _opening(connection, refused=refused, lost=(SSHException, OSError, EOFError))
+
+
+@contextmanager
+def _opening_postgres(connection: Connection) -> Iterator[None]:
+    import psycopg
+
+    try:
+        yield
+    except psycopg.ProgrammingError as error:
+        raise ContractViolation(
+            f"Connection {connection.conn_id} cannot be used ({str(error).strip()}).",
+            next_step="Correct its extra, a JSON object.",
+        ) from None
+    except psycopg.OperationalError as error:
+        # Before the login errors have no code. After "failed:" comes no address any more, but names in quotes.
+        reason = re.sub(r'"[^"]*"', "...", str(error).rpartition(" failed: ")[2].strip())
+        if _REFUSED.search(reason) and not _PASSING.search(reason):
+            raise CredentialRefused(
+                f"{connection.conn_id}: the database refused the login ({reason}).",
+                next_step=f"Check login, password, schema and extra of {connection.conn_id}, then clear the task.",
+            ) from None
+        raise SourceUnavailable(
+            f"{connection.conn_id}: the connection broke while it was opened ({type(error).__name__}).",
+            next_step="It is tried again in five minutes.",
+        ) from None
 
 
 @contextmanager

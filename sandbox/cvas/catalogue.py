@@ -9,7 +9,6 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import TextIO
 
 import openpyxl
 
@@ -29,9 +28,10 @@ QUARTERLY_RANKS = {62, 84, 106}
 TRIAL_RANKS = (1, 2, 4, 5, 7, 8, 10, 11, 12, 14, 15, 17, *range(19, 50, 3), 52, 54)
 TRIAL_DAYS = Table((7, 55), (30, 35), (90, 10))
 
-PERIODS = Table((7, 46.5), (30, 21.5), (PAY_PER_DOWNLOAD, 30), (0, 1), (1, 0.5), (90, 0.5))  # of what nobody uses
+# Of what nobody uses; with the used ones 49 % are weekly, 22 % monthly, 27 % downloads.
+PERIODS = Table((7, 43), (30, 17.5), (PAY_PER_DOWNLOAD, 38), (0, 0.7), (1, 0.5), (90, 0.3))
 WEEKLY_CENTS = Table((99, 20), (123, 15), (164, 15), (191, 15), (206, 10), (247, 10), (299, 15))
-MONTHLY_CENTS = Table((536, 30), (660, 25), (826, 20), (908, 15), (1_587, 10))
+MONTHLY_CENTS = Table((536, 40), (660, 30), (826, 15), (908, 10), (1_587, 5))
 DOWNLOAD_CENTS = Table((50, 20), (123, 30), (247, 25), (363, 15), (600, 10))
 CENTS = {7: WEEKLY_CENTS, 30: MONTHLY_CENTS, PAY_PER_DOWNLOAD: DOWNLOAD_CENTS}
 QUARTERLY_CENTS, DAILY_CENTS = 1_587, 41
@@ -134,7 +134,7 @@ def make_catalogue(seed: int = 1) -> Catalogue:
                 category=category,
                 provider=random.choice(PROVIDERS),
                 period=period,
-                cents=_cents(period, random) if rank <= USED or random.random() > 0.14 else None,
+                cents=_cents(period, random) if rank <= USED or random.random() > 0.165 else None,
                 trial=next(free) if has_trial else None,
                 trial_days=TRIAL_DAYS.at(random.random()) if has_trial else 0,
             )
@@ -176,10 +176,90 @@ def _renewal_shares() -> tuple[float, ...]:
 
 def write_layout_a(path: Path, catalogue: Catalogue) -> None:
     """``MASTERCPC.csv`` of eight columns: 1,079 rows, a free price point beside the paid one it leads to."""
-    with _csv(path) as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(
-            *[("Service Name", "TME Category", "Free_CPC", "Free_Period", "Upgrade_CPC", "CHG_Period")],
-        ) if False else write(
-            ("Service Name,TME Category,Free_CPC,Free_Period,Upgrade_CPC,CHG_Period,CHG_Price,CPCs").split(",")
-        )
+    rows: list[Sequence[object]] = []
+    for number, point in enumerate(catalogue.listed):
+        free = (point.trial, point.trial_days) if point.trial else ("", "")
+        together = f"{{{point.trial}, {point.cpc}}}" if point.trial else f"{{{point.cpc}}}"
+        service = _spelled(point, number)
+        rows.append((service, point.category, *free, point.cpc, point.period, point.price, together))
+    rows += [(*row[:6], "9.99", row[7]) for row in rows[-5:]]  # a second row for the same CPC, with another price
+    header = "Service Name,TME Category,Free_CPC,Free_Period,Upgrade_CPC,CHG_Period,CHG_Price,CPCs"
+    _write_csv(path, header.split(","), rows)
+
+
+def write_layout_b(path: Path, catalogue: Catalogue) -> None:
+    """``MASTERCPC.csv`` of five columns: 661 rows, among them all price points in use but two."""
+    rows: list[Sequence[object]] = []
+    for number, point in enumerate(catalogue.listed):
+        rows.append((point.cpc, _spelled(point, number), point.category, point.period, point.price))
+        if point.trial:
+            rows.append((point.trial, point.service, point.category, point.trial_days, "0.00"))
+    _write_csv(path, ("cpc", "service_name", "tme_category", "cpc_period", "cpc_price"), rows[:LAYOUT_B_ROWS])
+
+
+def _spelled(point: PricePoint, number: int) -> str:
+    """As typed: 1 % without a name, 2 % with blanks at the end; never those with subscribers."""
+    if number > USED and number % 100 == 7:
+        return ""
+    return point.service + "  " * (number % 50 == 3)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def write_workbook(path: Path, catalogue: Catalogue) -> None:
+    """The catalogue people keep in Excel: 408 rows of 34 columns on the first sheet, with what people do to one.
+
+    Three rows have no numeric CPC, two repeat a CPC with another price, six have an unusual subscription model.
+    """
+    points = catalogue.listed[: WORKBOOK_ROWS - 5]
+    rows = [_workbook_row(point) for point in points]
+    for position, model in zip(range(200, 200 + len(ODD_MODELS)), ODD_MODELS, strict=True):
+        rows[position]["Subscription Model"] = model
+    rows += [{**rows[position], "Price": 99.0} for position in (10, 20)]
+    rows += [{**rows[position], "CPC": cpc} for position, cpc in ((30, None), (31, "pending"), (32, "n/a"))]
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.title = "Catalogue"
+    sheet.append(WORKBOOK_COLUMNS)
+    for row in rows:
+        sheet.append([row.get(column) for column in WORKBOOK_COLUMNS])
+    book.create_sheet("Changes").append(["see the first sheet"])
+    with atomic_write(path) as temporary:
+        book.save(temporary)
+
+
+def _workbook_row(point: PricePoint) -> dict[str, object]:
+    price = None if point.cents is None else point.cents / 100
+    return {
+        "Provider": point.provider,
+        "TME Category": point.category or None,
+        "Service Name": point.service,
+        "CPC": point.cpc,
+        "CPC to upgrade": str(point.cpc) if point.trial else None,
+        "Subscription Model": MODELS[point.period],
+        "Price": price,
+        "Price with VAT": price and round(price * 1.21, 2),
+        "Currency": "EUR",
+        "Free Period": point.trial_days or None,
+        "Status": "LIVE",
+    }
+
+
+def write_music_cpcs(path: Path, catalogue: Catalogue) -> None:
+    """``Music_CPCs.txt``: 113 price points of music, one a line; one of them is none that anybody sells."""
+    music = [point.cpc for point in catalogue.points if point.category == "Music"][: MUSIC_ROWS - 1]
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(f"{cpc}\n" for cpc in [*music, 29_999]), encoding="ascii")
+
+
+def write_excluded_users(path: Path, users: Iterable[tuple[str, str | None]], *, legacy: bool = False) -> None:
+    """``Users_No_Limits.csv`` of (phone, user id or None); the legacy form has phones only, and no header."""
+    lines = [phone if legacy else f"{phone},{user or ''}" for phone, user in users]
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join([*([] if legacy else ["msisdn,tmuserid"]), *lines, ""]), encoding="ascii")

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ import yaml
 from cryptography.fernet import Fernet
 from dagkit import connections, notifications
 
-from include.commercial_log.config import Settings
 from include.errors import RequestRefused
 from include.scripts.make_env import make_env
 
@@ -21,12 +21,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLE = REPOSITORY / ".env.example"
 HOST, WORKER = REPOSITORY / "docker-compose.yaml", REPOSITORY / "docker-compose.worker.yaml"
 DOCUMENT = (REPOSITORY / "docs" / "production.md").read_text()
+SYSTEMS = ("commercial_log", "cvas")
 
 SETTINGS = {
     "BASE_URL": "http://localhost:8080",
     "AIRFLOW_UID": "50000",
-    "COMMERCIAL_LOG_DATA": "/srv/commercial_log",
-    "COMMERCIAL_LOG_GID": "50000",
+    "DATA": "/srv/data",
+    "DATA_GID": "50000",
     "ADMIN_USER": "admin",
     "ADMIN_EMAIL": "admin@example.org",
 }
@@ -86,8 +87,8 @@ def test_a_second_host_needs_no_secret_of_the_metadata_database():
         "AIRFLOW_UID",
         "API_SECRET_KEY",
         "BASE_URL",
-        "COMMERCIAL_LOG_DATA",
-        "COMMERCIAL_LOG_GID",
+        "DATA",
+        "DATA_GID",
         "REDIS_PASSWORD",
     }
 
@@ -185,12 +186,7 @@ def test_only_the_worker_sees_data_and_nobody_is_root(services):
     }
     assert {name: found for name, found in folders.items() if found} == {
         "worker": [
-            {
-                "type": "bind",
-                "source": "/srv/commercial_log",
-                "target": "/data/commercial_log",
-                "bind": {"create_host_path": False},
-            }
+            {"type": "bind", "source": "/srv/data", "target": "/data", "bind": {"create_host_path": False}},
         ]
     }
     assert {service.get("user") for name, service in services.items() if name != "postgres"} == {"50000:0", "redis"}
@@ -285,23 +281,21 @@ def test_the_image_holds_the_airflow_of_the_requirements():
 def test_the_document_shows_every_connection_as_airflow_takes_it(monkeypatch):
     [example] = [json.loads(text) for text in re.findall(r"```json\n(\{.+?\n\})\n```", DOCUMENT, re.DOTALL)]
     assert set(example) == {
-        connections.COMMERCIAL_LOG_SHARE,
-        connections.COMMERCIAL_LOG_DB,
-        connections.COMMERCIAL_LOG_FILES,
-        connections.COMMERCIAL_LOG_BACKUP,
-        notifications.CONNECTION,
-    }
+        value for value in vars(connections).values() if isinstance(value, str) and value.startswith(SYSTEMS)
+    } | {notifications.CONNECTION}
     for name, connection in example.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
     environment = services_of(SETTINGS | dict.fromkeys(SECRETS, ""))["worker"]["environment"]
     assert str(connections.path_of(connections.COMMERCIAL_LOG_DB)) == environment["COMMERCIAL_LOG_DATABASE"]
     assert str(connections.path_of(connections.COMMERCIAL_LOG_FILES)) == environment["COMMERCIAL_LOG_DATA_ROOT"]
+    assert str(connections.path_of(connections.CVAS_LAKE)) == environment["CVAS_LAKE"]
 
 
-def test_the_document_names_every_setting_with_its_default():
-    rows = re.findall(
-        r"^\| `(\w+)` \| `(.+?)` \| .+ \|$", DOCUMENT.split("## Settings")[1].split("##")[0], re.MULTILINE
-    )
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_document_names_every_setting_with_its_default(system):
+    settings = import_module(f"include.{system}.config").Settings()
+    [section] = re.findall(rf"^### {system}\n(.+?)(?=^##)", DOCUMENT, re.DOTALL | re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| .+ \|$", section, re.MULTILINE)
     assert {name: json.loads(default) for name, default in rows} == {
-        name: list(default) if isinstance(default, tuple) else default for name, default in vars(Settings()).items()
+        name: list(default) if isinstance(default, tuple) else default for name, default in vars(settings).items()
     }

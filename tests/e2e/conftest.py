@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,10 @@ import pytest
 
 from sandbox.airflow import Airflow
 from sandbox.commercial_log.estate import CommercialLog
+from sandbox.cvas.estate import Cvas
 from sandbox.demo import running_estate
 from sandbox.servers.sinks import Message, NotificationSink
+from sandbox.world import World
 
 # What differs between two runs that did the same: ids of rows and batches, times, the day's own name.
 BOOKINGS = (
@@ -28,24 +30,11 @@ BOOKINGS = (
 
 @dataclass
 class Estate:
+    """A running Airflow with one system's outside world."""
+
     airflow: Airflow
-    world: CommercialLog
+    world: World
     sink: NotificationSink
-
-    def query(self, sql: str, *binds: object) -> list[tuple]:
-        with closing(sqlite3.connect(self.world.database, timeout=30)) as db:
-            return db.execute(sql, binds).fetchall()
-
-    def bookings(self) -> list[tuple]:
-        """Every spot with everything a load decides about it."""
-        return self.query(BOOKINGS)
-
-    def ids(self) -> list[tuple]:
-        """Every spot id with the time, batch and assignment it has kept."""
-        return self.query(
-            "SELECT s.spot_id, s.load_date, s.import_batch_id, a.assignment_id, a.assigned_date FROM spots AS s"
-            " JOIN spot_language_assignments AS a USING (spot_id) ORDER BY s.spot_id"
-        )
 
     def trigger(self, dag_id: str, **conf: object) -> str:
         """Start a run through the API, as the UI does; its id. What earlier tests set in motion ends first."""
@@ -60,13 +49,13 @@ class Estate:
         return self.next_run(dag_id, known)
 
     def settle(self) -> None:
-        """Wait until nothing runs: an update still reading would make the next import wait for its lock."""
+        """Wait until nothing of the main chain runs: a reader would make the next writer wait for its lock."""
 
         def quiet() -> bool:
             runs = [run for dag_id in self.world.chains[0] for run in self.airflow.api.runs(dag_id)]
             return all(run["state"] in ("success", "failed") for run in runs)
 
-        assert wait(lambda: quiet() and (time.sleep(0.7) or quiet()), timeout=180, every=0.5)
+        assert wait(lambda: quiet() and (time.sleep(0.7) or quiet()), timeout=300, every=0.5)
 
     def next_run(self, dag_id: str, known: set[str], *, timeout: float = 60) -> str:
         run = self.airflow.api.wait_for_run(dag_id, lambda run: run["dag_run_id"] not in known, timeout=timeout)
@@ -84,12 +73,6 @@ class Estate:
         """Trigger, wait; the run's state."""
         return self.finish(dag_id, self.trigger(dag_id, **conf))
 
-    def import_and_update(self) -> tuple[str, str]:
-        """Trigger the import in the terminal and wait for the update it starts; the states of both."""
-        known = self.known("commercial_log_update")
-        imported = self.finish("commercial_log_import", self.trigger_by_command("commercial_log_import"))
-        return imported, self.finish("commercial_log_update", self.next_run("commercial_log_update", known))
-
     def messages(self, *, about: str, at_least: int = 1, timeout: float = 30) -> list[Message]:
         """Notifications whose text names ``about``; waits for the first, then a moment for one too many."""
         wait(lambda: len(self._about(about)) >= at_least, timeout=timeout)
@@ -98,6 +81,69 @@ class Estate:
 
     def _about(self, text: str) -> list[Message]:
         return [message for message in self.sink.messages if text in message.body]
+
+
+class Station(Estate):
+    """The estate of commercial_log, seen through its database."""
+
+    world: CommercialLog
+
+    def query(self, sql: str, *binds: object) -> list[tuple]:
+        with closing(sqlite3.connect(self.world.database, timeout=30)) as db:
+            return db.execute(sql, binds).fetchall()
+
+    def bookings(self) -> list[tuple]:
+        """Every spot with everything a load decides about it."""
+        return self.query(BOOKINGS)
+
+    def ids(self) -> list[tuple]:
+        """Every spot id with the time, batch and assignment it has kept."""
+        return self.query(
+            "SELECT s.spot_id, s.load_date, s.import_batch_id, a.assignment_id, a.assigned_date FROM spots AS s"
+            " JOIN spot_language_assignments AS a USING (spot_id) ORDER BY s.spot_id"
+        )
+
+    def import_and_update(self) -> tuple[str, str]:
+        """Trigger the import in the terminal and wait for the update it starts; the states of both."""
+        known = self.known("commercial_log_update")
+        imported = self.finish("commercial_log_import", self.trigger_by_command("commercial_log_import"))
+        return imported, self.finish("commercial_log_update", self.next_run("commercial_log_update", known))
+
+
+class Telecom(Estate):
+    """The estate of cvas, seen through its chain of DAGs."""
+
+    world: Cvas
+
+    def known_chain(self) -> dict[str, set[str]]:
+        self.settle()
+        return {dag_id: {run["dag_run_id"] for run in self.airflow.api.runs(dag_id)} for dag_id in self.world.chains[0]}
+
+    def finish_chain(
+        self, known: dict[str, set[str]], first: str = "cvas_fetch", *, each: int = 1, timeout: float = 180
+    ) -> dict[str, list[tuple[str, str]]]:
+        """Wait for ``each`` new runs of every DAG from ``first`` on; day and state of all that came, by DAG.
+
+        A DAG may run more often than asked for, which shows; the runs are in the order in which they started.
+        """
+        chain = self.world.chains[0][self.world.chains[0].index(first) :]
+
+        def new(dag_id: str) -> list[dict]:
+            runs = [run for run in self.airflow.api.runs(dag_id) if run["dag_run_id"] not in known[dag_id]]
+            return sorted(runs, key=lambda run: run["start_date"] or "~")
+
+        def ended() -> bool:
+            found = [new(dag_id) for dag_id in chain]
+            return all(
+                len(runs) >= each and all(run["state"] in ("success", "failed") for run in runs) for runs in found
+            ) or any(run["state"] == "failed" for runs in found for run in runs)
+
+        assert wait(ended, timeout=timeout, every=0.5), {dag_id: len(new(dag_id)) for dag_id in chain}
+        self.settle()
+        return {
+            dag_id: [(run["partition_key"] or (run["conf"] or {}).get("date"), run["state"]) for run in new(dag_id)]
+            for dag_id in chain
+        }
 
 
 def wait(holds: Callable[[], bool], *, timeout: float, every: float = 0.2) -> bool:
@@ -121,14 +167,30 @@ def holders_of(file: Path) -> list[int]:
     return found
 
 
-@pytest.fixture(scope="session")
-def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
-    state = tmp_path_factory.mktemp("estate")
-    world = CommercialLog(state / "commercial_log", history=2_000)
+@contextmanager
+def running(world: World, state: Path) -> Iterator[tuple[Airflow, NotificationSink]]:
     with running_estate(state, [world], say=lambda _: None) as (airflow, sink):
         airflow.wait_for_dags([dag_id for chain in world.chains for dag_id in chain])
         assert airflow.api.import_errors() == {}
+        system = world.chains[0][0].split("_")[0]
         for dag_id in airflow.api.dag_ids():
-            airflow.api.unpause(dag_id)
-        yield Estate(airflow, world, sink)
+            if dag_id.startswith(system):
+                airflow.api.unpause(dag_id)
+        yield airflow, sink
     shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    state = tmp_path_factory.mktemp("estate")
+    world = CommercialLog(state / "commercial_log", history=2_000)
+    with running(world, state) as (airflow, sink):
+        yield Station(airflow, world, sink)
+
+
+@pytest.fixture(scope="session")
+def telecom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telecom]:
+    state = tmp_path_factory.mktemp("telecom")
+    world = Cvas(state / "cvas", scale=0.05, history_days=20)
+    with running(world, state) as (airflow, sink):
+        yield Telecom(airflow, world, sink)

@@ -15,7 +15,7 @@ from include.common import locks
 from sandbox.commercial_log.generator import generate
 from sandbox.commercial_log.workbook import write_sheets
 
-from .conftest import BOOKINGS, Estate, holders_of, wait
+from .conftest import BOOKINGS, Station, holders_of, wait
 
 IMPORT, UPDATE = "commercial_log_import", "commercial_log_update"
 SLOW_INSERTS = """
@@ -28,17 +28,17 @@ END
 """
 
 
-def file_of(estate: Estate, age: int = 0):
+def file_of(estate: Station, age: int = 0):
     day = estate.world.day - timedelta(days=age)
     return estate.world.data.daily / f"Commercial Log {day:%y%m%d}.xlsx"
 
 
-def traffic_saves_again(estate: Estate, days: int) -> None:
+def traffic_saves_again(estate: Station, days: int) -> None:
     """The workbook on the share moves on as it would in ``days`` days; the station's day stays."""
     estate.world.move_to(estate.world.day + timedelta(days=days))
 
 
-def undisturbed(estate: Estate, before) -> list[tuple]:
+def undisturbed(estate: Station, before) -> list[tuple]:
     """What the load of today's file makes of the database ``before``, in this process with nothing in its way."""
     from include.commercial_log.config import DataRoot, Settings
     from include.commercial_log.database import open_database
@@ -51,7 +51,7 @@ def undisturbed(estate: Estate, before) -> list[tuple]:
         return db.execute(BOOKINGS).fetchall()
 
 
-def copy_of_database(estate: Estate, to):
+def copy_of_database(estate: Station, to):
     with closing(sqlite3.connect(estate.world.database)) as source, closing(sqlite3.connect(to)) as target:
         source.backup(target)
     return to
@@ -319,7 +319,7 @@ def test_status_report_is_readable_in_the_log(estate):
     assert "Commercial log, " in log
 
 
-def is_replacing(estate: Estate) -> bool:
+def is_replacing(estate: Station) -> bool:
     """Whether somebody keeps the database locked: the replacement, not the short transactions around it."""
 
     def probes() -> Iterator[bool]:
@@ -330,7 +330,7 @@ def is_replacing(estate: Estate) -> bool:
     return all(probes())
 
 
-def is_writing(estate: Estate) -> bool:
+def is_writing(estate: Station) -> bool:
     with closing(sqlite3.connect(estate.world.database, timeout=0, isolation_level=None)) as db:
         try:
             db.execute("BEGIN IMMEDIATE")

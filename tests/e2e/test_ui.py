@@ -7,9 +7,10 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from include.commercial_log.config import ZONE
 from sandbox.browser import PATIENCE, chromium, operator
 
-from .conftest import Estate
+from .conftest import Station
 
 IMPORT, UPDATE = "commercial_log_import", "commercial_log_update"
 MONTH_CLOSE, RESTORE = "commercial_log_month_close", "commercial_log_restore"
@@ -19,14 +20,14 @@ expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
-def page(estate: Estate) -> Iterator[Page]:
+def page(estate: Station) -> Iterator[Page]:
     """One browser for all tests: each goes where it wants to look."""
-    with operator(estate.airflow) as page:
+    with operator(estate.airflow, zone=ZONE.key) as page:
         yield page
 
 
 @pytest.fixture(scope="module")
-def night(estate: Estate) -> dict[str, str]:
+def night(estate: Station) -> dict[str, str]:
     """The newest import and update that succeeded, by DAG; made here if there was none yet."""
 
     def succeeded() -> dict[str, str]:
@@ -38,11 +39,11 @@ def night(estate: Estate) -> dict[str, str]:
     return succeeded()
 
 
-def show(page: Page, estate: Estate, path: str) -> None:
+def show(page: Page, estate: Station, path: str) -> None:
     page.goto(f"{estate.airflow.url}/{path}")
 
 
-def trigger_form(page: Page, estate: Estate, dag_id: str) -> Locator:
+def trigger_form(page: Page, estate: Station, dag_id: str) -> Locator:
     show(page, estate, f"dags/{dag_id}")
     page.get_by_role("button", name="Trigger Dag").click()
     form = page.get_by_role("dialog")
@@ -62,7 +63,7 @@ def submit(form: Locator, dag_id: str) -> str:
     return form.page.url.rpartition("/")[2]
 
 
-def log_of(page: Page, estate: Estate, dag_id: str, run_id: str, task_id: str) -> Locator:
+def log_of(page: Page, estate: Station, dag_id: str, run_id: str, task_id: str) -> Locator:
     show(page, estate, f"dags/{dag_id}/runs/{run_id}/tasks/{task_id}")
     return page.get_by_role("code").first
 

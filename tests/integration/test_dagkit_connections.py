@@ -1,30 +1,39 @@
-"""The traffic department's share and the places for backups, opened by their Airflow connections.
+"""Shares, places for backups and databases, opened by their Airflow connections.
 
-Every case runs against our servers and, where installed, Samba and OpenSSH (R1, R2, R4, R8; section 6 of the domain).
+Every case runs against our servers and, where installed, Samba and OpenSSH. Rules R1, R2, R4, R8 and section 6 are
+those of the commercial log; of databases behind SSH, R19 and section 6 of cvas.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import select
 import shutil
 import socket
 import socketserver
+import ssl
 import subprocess
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 import smbclient
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from dagkit import connections
 
 from include.commercial_log.config import DataRoot, Settings
@@ -41,8 +50,10 @@ from include.errors import (
 )
 from sandbox.commercial_log.share import WORKBOOK, publish
 from sandbox.servers.base import HOST, Listener, ThreadedServer
+from sandbox.servers.child import free_port
 from sandbox.servers.dropbox import DropboxServer
 from sandbox.servers.faults import FaultProxy
+from sandbox.servers.postgres import PostgresServer
 from sandbox.servers.real import SBIN, OpenSsh, Samba
 from sandbox.servers.s3 import S3Server
 from sandbox.servers.smb import SmbServer
@@ -60,8 +71,11 @@ SSH = [
     pytest.param(OpenSsh, marks=pytest.mark.skipif(not OpenSsh.available(), reason="sshd is not installed")),
 ]
 
-# smbclient cannot close a handle whose connection is gone.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed SMB handle")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed SMB handle"),  # smbclient cannot close one whose connection is gone
+    # The thread with which paramiko reads ahead may be the one that meets the end of the connection.
+    pytest.mark.filterwarnings(r"ignore:Exception in thread .*\(_prefetch_thread\)"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -574,6 +588,259 @@ def test_backups_go_to_dropbox_by_a_connection(tmp_path: Path, define: Define) -
     assert (tmp_path / "dropbox" / "backups" / "Database_1.db").read_bytes() == b"a database"
 
 
+# --- databases -------------------------------------------------------------------------------------------------------
+
+DB, BASTION = "cvas_nova_db", "cvas_nova_ssh"
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@dataclass
+class Bastion:
+    """A database behind an SSH server, and the connections that lead there."""
+
+    server: SshServer | OpenSsh
+    postgres: PostgresServer
+    define: Define
+
+    def open(
+        self, *, ssh: dict[str, Any] | None = None, key: dict[str, Any] | None = None, **db: Any
+    ) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """A session by connections with some parts changed: of the SSH one, of its extra, of the database's."""
+        keys = {"private_key": self.server.client_key.read_text(), "host_key": self.server.host_key}
+        where = {"conn_type": "ssh", "host": HOST, "port": self.server.port, "login": self.server.user}
+        self.define(BASTION, **{**where, "extra": {"look_for_keys": False, **keys, **(key or {})}, **(ssh or {})})
+        login = {"login": self.postgres.user, "password": self.postgres.password, "schema": "postgres"}
+        self.define(DB, **{"conn_type": "postgres", "host": HOST, "port": self.postgres.port, **login, **db})
+        return connections.open_postgres(DB, through=BASTION)
+
+    def fails(self, kind: type[PipelineError], **changed: Any) -> str:
+        """The session cannot be opened; what it says, which is never where the servers are."""
+        with pytest.raises(kind) as caught, self.open(**changed):
+            pass
+        said = str(caught.value)
+        for secret in (HOST, str(self.postgres.port), self.postgres.password):
+            assert secret not in said
+        return said
+
+
+@pytest.fixture(params=SSH)
+def bastion(
+    request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path, define: Define
+) -> Iterator[Bastion]:
+    """A database behind both kinds of SSH servers; nothing of a session may be left at the end."""
+    with request.param(tmp_path, keys=tmp_path / "keys") as server:
+        yield Bastion(server, postgres, define)
+    assert not [each.name for each in threading.enumerate() if re.search("tunnel|process_request", each.name)]
+
+
+def test_a_database_is_reached_through_an_ssh_server(bastion: Bastion) -> None:
+    """R19."""
+    with bastion.open() as db:
+        assert db.execute("SELECT length(repeat('x', 5000000)), inet_server_port()").fetchone() == (
+            5_000_000,
+            bastion.postgres.port,
+        )
+        assert db.info.encoding == "utf-8"
+        assert db.info.get_parameters()["host"] == HOST
+        answer = db.execute("SELECT repeat('x', 5000000)").fetchone()
+    assert answer == ("x" * 5_000_000,)
+    assert db.closed
+
+
+def test_a_database_without_a_tunnel_is_reached_directly(bastion: Bastion) -> None:
+    with bastion.open(), connections.open_postgres(DB) as db:
+        assert db.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_an_error_of_the_work_passes_unchanged_and_everything_is_closed(bastion: Bastion) -> None:
+    with pytest.raises(OSError, match="the disk"), bastion.open() as db:
+        raise OSError("the disk")
+    assert db.closed
+
+
+def test_the_way_in_is_a_key_only(bastion: Bastion) -> None:
+    """R19."""
+    assert bastion.fails(ContractViolation, ssh={"password": "a pass word"}).startswith(
+        f"Connection {BASTION} has a password, but its server is entered with a key only."
+    )
+
+
+def test_a_key_the_bastion_does_not_know_is_refused(bastion: Bastion, tmp_path: Path) -> None:
+    """Section 6."""
+    stranger = SshServer(tmp_path, keys=tmp_path / "stranger").client_key.read_text()
+
+    assert bastion.fails(CredentialRefused, key={"private_key": stranger}).startswith(
+        f"{BASTION}: authentication was refused"
+    )
+
+
+@pytest.mark.parametrize("lax", [{}, {"allow_host_key_change": "true"}, {"no_host_key_check": "true"}])
+@pytest.mark.parametrize("on_record", ["another", "none"])
+def test_a_bastion_whose_host_key_is_not_on_record_gets_no_login(
+    bastion: Bastion, tmp_path: Path, on_record: str, lax: dict[str, str]
+) -> None:
+    """R19; no setting of the connection turns that off."""
+    another = SshServer(tmp_path, keys=tmp_path / "other").host_key
+
+    said = bastion.fails(CredentialRefused, key={**lax, "host_key": another if on_record == "another" else None})
+
+    assert said.startswith(f"{BASTION}: the server's host key is not the one on record.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"password": "wrong"}, "FATAL:  password authentication failed for user ..."),
+        ({"password": ""}, "fe_sendauth: no password supplied"),
+        ({"schema": "elsewhere"}, "FATAL:  database ... does not exist"),
+        ({"extra": {"sslmode": "require"}}, "server does not support SSL, but SSL was required"),
+    ],
+)
+def test_a_login_the_database_refuses_is_not_tried_again(
+    bastion: Bastion, changed: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Section 6; the password is shown nowhere."""
+    caplog.set_level("DEBUG")
+    with pytest.raises(CredentialRefused) as caught, bastion.open(**changed):
+        pass
+
+    assert str(caught.value).startswith(f"{DB}: the database refused the login ({reason}")
+    assert bastion.postgres.password not in _everything_said(caught.value, caplog)
+
+
+def test_a_certificate_is_compared_with_the_database_not_with_the_tunnel(bastion: Bastion, tmp_path: Path) -> None:
+    """The tunnel ends on this machine; what is at its other end has to be who it says it is all the same."""
+    for name in ("localhost", "stranger"):
+        _make_certificate(tmp_path / name, name)
+    trusted = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "localhost")}
+    with Encrypted(tmp_path / "localhost") as server:
+
+        def refused(kind: type[PipelineError], host: str = "localhost", **extra: str) -> str:
+            return bastion.fails(kind, host=host, port=server.port, extra={**trusted, **extra})
+
+        assert "broke while it was opened" in refused(SourceUnavailable)  # after the handshake, as this one does
+        assert "does not match host name" in refused(CredentialRefused, HOST)
+        assert "certificate verify failed" in refused(CredentialRefused, sslrootcert=str(tmp_path / "stranger"))
+        assert "root certificate file ... does not exist" in refused(CredentialRefused, sslrootcert="/no/such/file")
+
+
+class Encrypted(ThreadedServer):
+    """A database that speaks TLS, which ours does not, and nothing more."""
+
+    def __init__(self, certificate: Path) -> None:
+        super().__init__()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate)
+
+    def _listen(self) -> Listener:
+        context = self.context
+
+        class Handshake(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                if self.request.recv(8):
+                    self.request.sendall(b"S")
+                    with suppress(ssl.SSLError), context.wrap_socket(self.request, server_side=True) as encrypted:
+                        encrypted.recv(1)
+
+        return Listener((HOST, self.port), Handshake)
+
+
+def _make_certificate(file: Path, name: str) -> None:
+    """A key and a certificate that it signed itself, both in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + timedelta(hours=1))
+    certificate = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.touch(mode=0o600)
+    file.write_bytes(secret + certificate.sign(key, SHA256()).public_bytes(Encoding.PEM))
+
+
+def test_a_database_with_too_many_clients_is_tried_again(bastion: Bastion) -> None:
+    with bastion.open() as db:
+        db.execute("DROP ROLE IF EXISTS crowded")
+        db.execute(f"CREATE ROLE crowded LOGIN CONNECTION LIMIT 0 PASSWORD '{bastion.postgres.password}'")
+        db.commit()
+
+    assert bastion.fails(SourceUnavailable, login="crowded").startswith(
+        f"{DB}: the connection broke while it was opened (OperationalError). Next step: It is tried again"
+    )
+
+
+def test_an_option_the_client_library_does_not_know_is_named(bastion: Bastion) -> None:
+    assert bastion.fails(ContractViolation, extra={"cursor": "dictcursor"}).startswith(
+        f'Connection {DB} cannot be used (invalid connection option "cursor").'
+    )
+
+
+def test_a_database_that_does_not_run_is_unavailable_for_now(bastion: Bastion) -> None:
+    assert bastion.fails(SourceUnavailable, port=free_port()).startswith(
+        f"Cannot reach the server of {DB} from that of {BASTION}. Next step: It is tried again in five minutes."
+    )
+
+
+@pytest.mark.skipif(not OpenSsh.available(), reason="sshd is not installed")
+def test_a_bastion_that_lets_nothing_through_is_no_matter_of_waiting(
+    postgres: PostgresServer, tmp_path: Path, define: Define
+) -> None:
+    with OpenSsh(tmp_path, keys=tmp_path / "keys") as server:
+        said = [argument for child in psutil.Process().children(recursive=True) for argument in child.cmdline()]
+        authorized = next(Path(each) for each in said if each.endswith("/sshd_config")).with_name("authorized_keys")
+        authorized.write_text(f"restrict {authorized.read_text()}")
+
+        assert (
+            Bastion(server, postgres, define)
+            .fails(CredentialRefused)
+            .startswith(f"{BASTION}: the server does not let us through to that of {DB}.")
+        )
+
+
+def test_a_bastion_that_is_gone_is_unavailable_for_now(bastion: Bastion) -> None:
+    bastion.server.stop()
+
+    assert bastion.fails(SourceUnavailable).startswith(f"Cannot reach the server of {BASTION} (Connection refused).")
+
+
+def test_a_way_in_that_breaks_off_anywhere_is_tried_again(bastion: Bastion) -> None:
+    """Section 6: in the middle of the SSH login, of the database's."""
+    with FaultProxy(bastion.server.port) as proxy:
+        for n_bytes in range(0, 2_700, 90):
+            proxy.truncate_after(n_bytes)
+            bastion.fails(SourceUnavailable, ssh={"port": proxy.port})
+            proxy.reset_after(n_bytes)
+            bastion.fails(SourceUnavailable, ssh={"port": proxy.port})
+
+
+def test_a_way_in_that_falls_silent_is_hung_up_on(bastion: Bastion, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the SSH greeting, of the login, of the database's; none of them may take longer than this."""
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
+    for n_bytes in (0, 500, 1_600, 2_400, 2_800):
+        with Mute(bastion.server.port, n_bytes) as mute:
+            began = time.monotonic()
+            bastion.fails(SourceUnavailable, ssh={"port": mute.port})
+            assert time.monotonic() - began < 5
+
+
+def test_a_tunnel_that_falls_silent_in_the_middle_of_a_query_ends_it(
+    bastion: Bastion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TCP would wait for a quarter of an hour, or for ever."""
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
+    with FaultProxy(bastion.server.port) as proxy, bastion.open(ssh={"port": proxy.port}) as db:
+        db.execute("SELECT pg_sleep(1.5)")  # a query that takes its time is no silence
+        proxy.hang()
+        began = time.monotonic()
+        with pytest.raises(psycopg.OperationalError):
+            db.execute("SELECT pg_sleep(30)")
+        assert time.monotonic() - began < 5
+
+
 # --- connections that are wrong --------------------------------------------------------------------------------------
 
 
@@ -583,7 +850,7 @@ def _open(opener: Callable[[str], AbstractContextManager[object]]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("opener", [connections.open_share, connections.open_object_store])
+@pytest.mark.parametrize("opener", [connections.open_share, connections.open_object_store, connections.open_postgres])
 def test_a_connection_that_is_not_defined_is_named(opener: Callable[[str], AbstractContextManager[object]]) -> None:
     assert _open(opener) == (
         "Connection somewhere is not defined. "

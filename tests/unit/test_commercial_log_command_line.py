@@ -139,7 +139,8 @@ def test_settings_are_those_of_the_airflow_variable(run: Run, station: Station) 
     assert run("update", "--settings", "skip")[::2] == (
         2,
         "FAILED: commercial_log: the settings are not a JSON object.\n"
-        "Next step: Give them as in the Airflow variable commercial_log_settings, for example '{\"keep_days\": 7}'.\n",
+        "Next step: Give them as in the Airflow variable commercial_log_settings, "
+        "for example '{\"keep_backups\": 7}'.\n",
     )
 
 

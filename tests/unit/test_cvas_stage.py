@@ -29,8 +29,8 @@ def lake(tmp_path: Path) -> Lake:
 
 
 @pytest.fixture(autouse=True)
-def _everything_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("include"), "level", logging.INFO)
+def _everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "include")
 
 
 def aged(path: Path, age: timedelta, *, now: datetime = NOW) -> Path:

@@ -1,6 +1,6 @@
 -- Count transactions and sum money per day and price point (R54), without the users of the exclusion list, who are
 -- known by their phone in four types and by their user id in two (R55).
--- Grain: one row per (date, cpc); the transactions of a day that name no cpc make one row with a null cpc.
+-- Grain: one row per (event_day, cpc); the transactions of a day that name no cpc make one row with a null cpc.
 -- Reads: act, reno, dct, ppd, cnr, rfnd (the lake's partitions). Writes: nothing.
 -- Params: $days (dates), $first and $after (timestamps that enclose them, to skip row groups), $phones, $users (texts).
 -- Re-run: read only. Money is added as decimals and rounded once, so the order of rows does not matter.
@@ -25,7 +25,7 @@ WITH transactions AS (
 )
 
 SELECT
-    event_date::DATE AS date,
+    event_date::DATE AS event_day,
     cpc,
     count(*) FILTER (WHERE kind = 'ACT' AND upgrade IS NOT TRUE) AS act_count,
     count(*) FILTER (WHERE kind = 'ACT' AND upgrade IS NOT TRUE AND rev = 0) AS act_free,
@@ -39,12 +39,12 @@ SELECT
     coalesce(sum(rfnd_cnt), 0)::BIGINT AS rfnd_count,
     round(coalesce(sum(rfnd_amount::DECIMAL(18, 6)), 0), 2)::DOUBLE AS rfnd_amount,
     round(coalesce(sum(rev::DECIMAL(18, 6)), 0), 2)::DOUBLE AS rev,
-    count(*) AS transactions
+    count(*) AS events
 FROM transactions
 WHERE
     event_date >= $first AND event_date < $after
     AND event_date::DATE IN (SELECT unnest($days::DATE []))
-    AND NOT EXISTS (SELECT 1 FROM unnest($phones::VARCHAR []) AS excluded (phone) WHERE excluded.phone = transactions.phone)
-    AND NOT EXISTS (SELECT 1 FROM unnest($users::VARCHAR []) AS excluded (id) WHERE excluded.id = transactions.tmuserid)
+    AND NOT EXISTS (SELECT 1 FROM unnest($phones::VARCHAR []) AS excluded (msisdn) WHERE msisdn = transactions.phone)
+    AND NOT EXISTS (SELECT 1 FROM unnest($users::VARCHAR []) AS excluded (id) WHERE id = transactions.tmuserid)
 GROUP BY ALL
 ORDER BY ALL

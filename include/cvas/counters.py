@@ -1,0 +1,372 @@
+"""Counters: the transactions and money of every day per price point, and what they mean per service (R54-R57)."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from include.common import locks
+from include.common.files import require_space, sha256_of
+from include.common.filesets import finish, publish_together
+from include.common.journal import RunLog
+from include.common.results import StepResult
+from include.common.sql import read_sql
+from include.cvas.config import ZONE, Lake, Settings
+from include.cvas.contract import TYPES
+from include.cvas.engine import open_engine
+from include.cvas.lake import partition_files, reading
+from include.cvas.lookup import phone_number
+from include.cvas.mastercpc import UNKNOWN, read_mastercpc
+from include.cvas.privacy import masked
+from include.cvas.stage import stage
+from include.cvas.tables import show_transactions, write_csv
+from include.cvas.user_base import read_user_base_by_cpc
+from include.errors import ContractViolation
+
+if TYPE_CHECKING:
+    import polars as pl
+
+JOB = "cvas_counters"
+BY_CPC, BY_SERVICE, KPIS = "Counters_CPC.parquet", "Counters_Service.csv", "Service_KPI.csv"
+COUNTS = (
+    *("act_count", "act_free", "act_pay", "upg_count", "reno_count", "dct_count", "upg_dct_count"),
+    *("cnr_count", "ppd_count", "rfnd_count"),
+)
+MONEY = ("rfnd_amount", "rev")
+RATIO_DECIMALS = 6
+_SERVICE = ("date", "service_name", "tme_category")
+
+
+class Counters(NamedTuple):
+    """The three files as frames, their columns and order of rows as in the files; a text is never null.
+
+    ``kpis``: churn_rate is a share (0.02 is 2 %), arpu euro per user.
+    """
+
+    by_cpc: pl.DataFrame
+    by_service: pl.DataFrame
+    kpis: pl.DataFrame
+
+
+class _Excluded(NamedTuple):
+    phones: list[str]
+    users: list[str]
+
+
+def count_transactions(
+    lake: Lake, *, days: Iterable[date], day: date, now: datetime, settings: Settings, force: bool = False
+) -> StepResult:
+    """Make the rows of ``days`` in the three counter files what the lake says; a day that is there is left alone
+    unless ``force``. Users of the exclusion list are not counted (R55).
+
+    ``day`` is what the run is about in the journal, ``now`` the time it began, with a zone; a row whose values change
+    gets it as ``last_updated``, as wall-clock time.
+
+    Re-run: safe; what did not change leaves the files byte for byte as they were. All three change, or none.
+    Raises SourceMissing without MASTERCPC.csv, ContractViolation for a file that is not as agreed, StoreFull, StoreBusy
+    while the lake is written, AlreadyRunning.
+    """
+    with stage(lake, JOB, day, now=now, settings=settings) as run, locks.hold(lake.counters_lock, JOB):
+        if finished := finish(_journal(lake)):
+            run.warn(f"A count had been killed while its files were put in place; {len(finished)} more were.")
+        master = read_mastercpc(lake.mastercpc)
+        for warning in master.warnings:
+            run.warn(warning)
+        before = read_counters(lake)
+        asked = set(days)
+        if lost := _lost_days(lake, before):
+            run.warn(f"a counter file is not there any more; the {len(lost)} days of the others are counted again")
+            asked |= lost
+        due = sorted(asked if force else asked - _counted_days(lake, before))
+        run.say(f"{len(due)} days to count, {len(asked) - len(due)} are there already")
+        facts: dict[str, Any] = {"days": len(due), "skipped": len(asked) - len(due)}
+        if not due:
+            return StepResult(where=str(lake.counters), facts=facts, warnings=tuple(run.warnings))
+        excluded = _read_excluded(lake.excluded_users, run)
+        with run.phase("count", percent=70):
+            counted = _count(lake, due, excluded, settings)
+        facts |= {"first": f"{due[0]}", "last": f"{due[-1]}", **_report(counted, due, master.frame, run)}
+        after = _replace(before, due, _describe(counted, master.frame, lake, settings), now)
+        with run.phase("publish", percent=100):
+            written = _publish(lake, after)
+        run.facts.update(days=len(due), transactions=facts["transactions"])
+        return StepResult(
+            where=str(lake.counters),
+            read=facts["transactions"],
+            written=sum(frame.filter(frame["date"].is_in(due)).height for frame in after),
+            bytes=sum(path.stat().st_size for path in written),
+            warnings=tuple(run.warnings),
+            facts={**facts, "changed_files": [path.name for path in written], **run.durations},
+        )
+
+
+def missing_days(lake: Lake) -> list[date]:
+    """The days that have transactions in the lake and no counters, oldest first.
+
+    Raises ContractViolation naming a partition or counter file that cannot be read, StoreBusy while the lake is
+    written.
+    """
+    import polars as pl
+
+    present: set[date] = set()
+    with reading(lake, JOB):
+        for kind in TYPES:
+            for file in (file for files in partition_files(lake, kind).values() for file in files):
+                with _readable(file):
+                    days = pl.scan_parquet(file).select(pl.col(kind.event_date).cast(pl.Date).unique())
+                    present.update(days.drop_nulls().collect().to_series())
+    return sorted(present - _counted_days(lake, read_counters(lake)))
+
+
+def read_counters(lake: Lake) -> Counters:
+    """The three counter files; one that does not exist yet is an empty frame.
+
+    Raises ContractViolation naming a file whose columns or values are not as agreed.
+    """
+    import polars as pl
+
+    def typed(name: str, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+        file = lake.counters / name
+        if not file.exists():
+            return pl.DataFrame(schema=schema)
+        with _readable(file):
+            found = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
+            if found.columns != list(schema):
+                raise ContractViolation(
+                    f"cvas: the columns of {file} are {', '.join(found.columns)}, not {', '.join(schema)}.",
+                    next_step=f"Put a copy of {name} as it was back, or move it away and count the days again.",
+                )
+            if found.schema["date"] == pl.String:
+                found = found.with_columns(pl.col("date").str.to_date("%Y-%m-%d"))
+            return found.cast(pl.Schema(schema)).with_columns(pl.col(pl.String).fill_null(""))
+
+    numbers = dict.fromkeys(COUNTS, pl.Int64()) | dict.fromkeys(MONEY, pl.Float64())
+    service = {"date": pl.Date(), "service_name": pl.String(), "tme_category": pl.String()}
+    price = {"cpc": pl.Int64(), "cpc_period": pl.Int64(), "cpc_price": pl.Float64()}
+    whole = dict.fromkeys(("user_base_start", "user_base_end", "act_count", "dct_count"), pl.Int64())
+    ratios = {"rev": pl.Float64(), "net_activations": pl.Int64(), "churn_rate": pl.Float64(), "arpu": pl.Float64()}
+    return Counters(
+        typed(BY_CPC, {"date": pl.Date(), "cpc": pl.Int64(), **numbers, "last_updated": pl.Datetime("us")}),
+        typed(BY_SERVICE, {**service, **price, **numbers}),
+        typed(KPIS, {**service, **whole, **ratios}),
+    )
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ContractViolation(
+            f"cvas: {file} cannot be read: {masked(str(error)).splitlines()[0]}",
+            next_step="Restore the file. Counters can also be moved away and counted again, partitions loaded again.",
+        ) from None
+
+
+def _counted_days(lake: Lake, counters: Counters) -> set[date]:
+    """The days that are in the counters; none if a file was moved away, because its rows have to come back."""
+    return set(counters.by_cpc["date"]) if _are_complete(lake) else set()
+
+
+def _lost_days(lake: Lake, counters: Counters) -> set[date]:
+    """The days that are in some of the files while another one is gone: no later run would ask for them (R57)."""
+    return set() if _are_complete(lake) else {day for frame in counters for day in frame["date"]}
+
+
+def _are_complete(lake: Lake) -> bool:
+    return all((lake.counters / name).exists() for name in (BY_CPC, BY_SERVICE, KPIS))
+
+
+def _read_excluded(path: Path, run: RunLog) -> _Excluded:
+    """Phones and user ids to leave out: a table with a header, or one phone per line (section 3.6)."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except FileNotFoundError:
+        return _Excluded([], [])
+    rows = [[cell.strip() for cell in row] or [""] for row in csv.reader(lines)]
+    header = [name.lower() for name in rows[0]] if rows else []
+    has_header = "msisdn" in header or "tmuserid" in header
+    names = header if has_header else ["msisdn"]
+    excluded = _Excluded([], [])
+    odd = []
+    for number, row in enumerate(rows[has_header:], start=1 + has_header):
+        cells = dict(zip(names, row, strict=False))
+        phone, user = cells.get("msisdn", ""), cells.get("tmuserid", "")
+        if phone and (known := phone_number(phone)):
+            excluded.phones.append(known)
+        if user.isdecimal():
+            excluded.users.append(user)
+        if (phone and not phone_number(phone)) or (user and not user.isdecimal()):
+            odd.append(str(number))
+    if odd:
+        run.warn(f"{path.name}: what lines {', '.join(odd)} hold is no phone or user id, so it excludes nobody")
+    return excluded
+
+
+def _count(lake: Lake, days: list[date], excluded: _Excluded, settings: Settings) -> pl.DataFrame:
+    """One row per day and CPC, also the null one, as ``count_transactions.sql`` tells."""
+    import polars as pl
+
+    midnight = [datetime.combine(each, time.min) for each in (days[0], days[-1] + timedelta(days=1))]
+    with reading(lake, JOB), open_engine(lake, settings) as engine:
+        show_transactions(engine, lake, months={f"{each:%Y-%m}" for each in days})
+        given = {"days": days, "first": midnight[0], "after": midnight[1], **excluded._asdict()}
+        rows = engine.execute(read_sql("cvas", "count_transactions"), given).fetchall()
+    numbers = dict.fromkeys(COUNTS, pl.Int64()) | dict.fromkeys(MONEY, pl.Float64())
+    schema = {"date": pl.Date(), "cpc": pl.Int64(), **numbers, "transactions": pl.Int64()}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _report(counted: pl.DataFrame, days: list[date], catalogue: pl.DataFrame, run: RunLog) -> dict[str, Any]:
+    """Say what the counters do not show, and return it as facts."""
+    nameless = counted.filter(counted["cpc"].is_null())
+    unknown = sorted(set(counted["cpc"].drop_nulls()) - set(catalogue["cpc"]))
+    empty = [f"{each}" for each in sorted(set(days) - set(counted["date"]))]
+    without_cpc = {
+        "transactions": nameless["transactions"].sum(),
+        **{name: round(nameless[name].sum(), 2) for name in MONEY},
+    }
+    if unknown:
+        run.warn(f"{len(unknown)} CPCs are not in MASTERCPC.csv and count as UNKNOWN: {', '.join(map(str, unknown))}")
+    if empty:
+        run.warn(f"the lake has no transactions to count of {', '.join(empty)}")
+    if not nameless.is_empty():
+        run.say(
+            f"{without_cpc['transactions']} transactions name no CPC and are in no counter: "
+            f"{without_cpc['rev']:.2f} euro charged, {without_cpc['rfnd_amount']:.2f} euro refunded"
+        )
+    return {
+        "transactions": counted["transactions"].sum(),
+        "unknown_cpcs": [str(cpc) for cpc in unknown],
+        "without_cpc": without_cpc,
+        "empty_days": empty,
+    }
+
+
+def _describe(counted: pl.DataFrame, catalogue: pl.DataFrame, lake: Lake, settings: Settings) -> Counters:
+    """The rows of the three files for the counted days; ``last_updated`` is yet missing."""
+    import polars as pl
+
+    by_cpc = counted.drop_nulls("cpc").drop("transactions")
+    named = _named(by_cpc, catalogue)
+    words = {word.strip().casefold() for word in settings.excluded_services} - {""}
+    excluded = [name for name in named["service_name"].unique() if any(word in name.casefold() for word in words)]
+    by_service = named.filter(~pl.col("service_name").is_in(excluded))
+    order = (*_SERVICE, "cpc", "cpc_period", "cpc_price", *COUNTS, *MONEY)
+    return Counters(by_cpc, by_service.select(order), _kpis(by_service, _named(read_user_base_by_cpc(lake), catalogue)))
+
+
+def _named(frame: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
+    """With what the catalogue says about the CPCs, unknown ones included (R56)."""
+    import polars as pl
+
+    return frame.join(catalogue, on="cpc", how="left").with_columns(
+        pl.col("service_name").fill_null(UNKNOWN),
+        pl.col("tme_category").fill_null(""),
+        pl.col("cpc_period").fill_null(0),
+        pl.col("cpc_price").fill_null(0.0),
+    )
+
+
+def _kpis(by_service: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+    """Per day and service: growth, churn and revenue per user; empty without the snapshots it takes (R54).
+
+    The users of a service are those of all its CPCs; a snapshot that has none of them says 0.
+    """
+    import polars as pl
+
+    def user_base(column: str, *, days_ago: int) -> pl.DataFrame:
+        then = users.with_columns(pl.col("date").dt.offset_by(f"{days_ago}d"))
+        return then.group_by(_SERVICE).agg(pl.col("user_base").sum().alias(column))
+
+    def there(*, days_ago: int) -> pl.Expr:
+        return pl.col("date").dt.offset_by(f"-{days_ago}d").is_in(users["date"].unique().to_list())
+
+    start, end, revenue = pl.col("user_base_start"), pl.col("user_base_end"), pl.col("rev")
+    at_risk, mean = start + pl.col("act_count"), (start + end) / 2
+    return (
+        by_service.group_by(_SERVICE)
+        .agg(
+            pl.col("act_count", "dct_count").sum(),
+            revenue.sum().round(2),
+        )
+        .join(user_base("user_base_start", days_ago=1), on=_SERVICE, how="left")
+        .join(user_base("user_base_end", days_ago=0), on=_SERVICE, how="left")
+        .with_columns(
+            pl.when(there(days_ago=1)).then(start.fill_null(0)),
+            pl.when(there(days_ago=0)).then(end.fill_null(0)),
+        )
+        .with_columns(
+            net_activations=pl.col("act_count") - pl.col("dct_count"),
+            churn_rate=pl.when(at_risk > 0).then((pl.col("dct_count") / at_risk).round(RATIO_DECIMALS)),
+            arpu=pl.when(mean > 0).then((revenue / mean).round(RATIO_DECIMALS)),
+        )
+        .select(
+            *_SERVICE,
+            "user_base_start",
+            "user_base_end",
+            "act_count",
+            "dct_count",
+            "rev",
+            "net_activations",
+            "churn_rate",
+            "arpu",
+        )
+    )
+
+
+def _replace(before: Counters, days: list[date], fresh: Counters, now: datetime) -> Counters:
+    """The files with the rows of ``days`` replaced and all others kept (R57)."""
+    import polars as pl
+
+    # A row that says what it said before keeps its time.
+    values = [name for name in before.by_cpc.columns if name != "last_updated"]
+    updated = pl.lit(now.astimezone(ZONE).replace(tzinfo=None), dtype=pl.Datetime("us"))
+    by_cpc = fresh.by_cpc.join(before.by_cpc, on=values, how="left").with_columns(
+        pl.col("last_updated").fill_null(updated)
+    )
+    orders = (["date", "cpc"], ["date", "service_name", "cpc"], list(_SERVICE))
+    return Counters(
+        *(
+            pl.concat([old.filter(~pl.col("date").is_in(days)), new.select(old.columns)]).sort(order)
+            for old, new, order in zip(before, (by_cpc, *fresh[1:]), orders, strict=True)
+        )
+    )
+
+
+def _publish(lake: Lake, counters: Counters) -> list[Path]:
+    """Put the files in place, all at once; those that changed."""
+    journal = _journal(lake)
+    folder = journal.parent
+    shutil.rmtree(folder, ignore_errors=True)
+    require_space(folder, sum(int(frame.estimated_size()) for frame in counters))
+    staged = {lake.counters / name: folder / name for name in (BY_CPC, BY_SERVICE, KPIS)}
+    try:
+        for frame, file in zip(counters, staged.values(), strict=True):
+            if file.suffix == ".parquet":
+                frame.write_parquet(file, compression="snappy")
+            else:
+                write_csv(frame, file)
+        changed = {
+            target: file
+            for target, file in staged.items()
+            if not target.exists() or sha256_of(target) != sha256_of(file)
+        }
+        if changed:
+            publish_together(journal, changed)
+    finally:
+        # A journal needs its files.
+        if not journal.exists():
+            shutil.rmtree(folder)
+    return list(changed)
+
+
+def _journal(lake: Lake) -> Path:
+    return lake.staging / "counters" / "journal.json"

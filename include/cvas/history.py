@@ -1,0 +1,192 @@
+"""The transactions of years, from a folder of large CSVs: a type's whole tree made anew (R59)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from include.common.files import require_space
+from include.common.journal import RunLog
+from include.common.results import StepResult
+from include.cvas.config import Lake, Settings
+from include.cvas.contract import TransactionType
+from include.cvas.lake import (
+    UNDATED,
+    Change,
+    LoadedDay,
+    in_order,
+    partition_files,
+    partition_name,
+    read_partition_file,
+    rows_by_day,
+    staging_of,
+    write_parquet,
+    writing,
+)
+from include.cvas.load import all_of, loses_too_much, without_duplicates
+from include.cvas.parse import parse_in_blocks, warnings_about
+from include.cvas.stage import stage
+from include.errors import CheckFailed, PermanentError, SourceMissing
+
+if TYPE_CHECKING:
+    import polars as pl
+
+JOB = "cvas_history"
+# Rows in memory before they are sorted into months on the disk.
+BATCH = 1_000_000
+NAMED = 5
+
+
+def import_history(
+    lake: Lake,
+    folder: Path,
+    *,
+    types: Sequence[TransactionType],
+    day: date,
+    now: datetime,
+    settings: Settings,
+    force: bool = False,
+) -> StepResult:
+    """Make each type's partitions exactly the rows of its ``<type>_atlas*.csv`` in ``folder``, read in order of names.
+
+    Rows obey the rules of the daily files, but one that cannot be typed stops its type. Months that the files do not
+    have go; undated refunds stay for the repair. A type is replaced when all its rows are stored and counted; one that
+    fails keeps its old partitions, and the others are imported all the same. ``force`` admits days that lose more than
+    half of their rows. ``facts["types"]`` has the counts per type. Memory is bounded by one month of one type.
+
+    Re-run: safe; the same files change no file of the lake.
+    Raises SourceMissing without folder or any file, ContractViolation naming file, line and column, CheckFailed,
+    StoreFull, StoreBusy, AlreadyRunning.
+    """
+    with stage(lake, JOB, day, now=now, settings=settings) as run:
+        files = _files_of(folder, types, run)
+        done: dict[str, dict[str, Any]] = {}
+        failures: list[PermanentError] = []
+        for number, (kind, found) in enumerate(files.items(), start=1):
+            try:
+                with run.phase(f"import {kind.name}", percent=100 * number // len(files)):
+                    done[kind.name] = _import_type(lake, kind, found, run, force=force)
+            except PermanentError as error:
+                run.warn(str(error))
+                failures.append(error)
+        run.facts.update({name: f"{counts['stored']:,} rows" for name, counts in done.items()})
+        if failures:
+            raise all_of(failures)
+        return StepResult(
+            where=str(lake.transactions),
+            read=sum(counts["read"] for counts in done.values()),
+            written=sum(counts["stored"] for counts in done.values()),
+            bytes=sum(counts["bytes"] for counts in done.values()),
+            warnings=tuple(run.warnings),
+            facts={"types": done, "seconds": dict(run.durations)},
+        )
+
+
+def _files_of(folder: Path, types: Sequence[TransactionType], run: RunLog) -> dict[TransactionType, list[Path]]:
+    if not folder.is_dir():
+        raise SourceMissing(f"cvas: there is no folder {folder}.", next_step="Correct the parameter folder.")
+    found = {kind: sorted(folder.glob(f"{kind.folder}_atlas*.csv")) for kind in types}
+    without = ", ".join(kind.name for kind, files in found.items() if not files)
+    if not any(found.values()):
+        raise SourceMissing(
+            f"cvas: {folder} has no file of {without}.",
+            next_step="The files must be named like act_atlas_2024.csv; correct the folder or the names.",
+        )
+    if without:
+        run.warn(f"{folder} has no file of {without}; what the lake has of it stays.")
+    return {kind: files for kind, files in found.items() if files}
+
+
+def _import_type(lake: Lake, kind: TransactionType, files: list[Path], run: RunLog, *, force: bool) -> dict[str, Any]:
+    import polars as pl
+
+    none = pl.DataFrame(schema=kind.schema())
+    with writing(lake, JOB, run) as change:
+        require_space(lake.staging, sum(path.stat().st_size for path in files))
+        months = staging_of(lake) / "months"
+        read = _sort_into_months(files, kind, months, run)
+        arrived = stored = written = 0
+        days: dict[date, int] = {}
+        for folder in sorted(months.iterdir()):
+            rows = pl.concat([read_partition_file(path, kind) for path in sorted(folder.iterdir())])
+            arrived += rows.height
+            rows = in_order(without_duplicates(rows, kind), kind)
+            stored += rows.height
+            written += change.write(kind, folder.name, rows)
+            days |= rows_by_day(rows[kind.event_date])
+        if arrived != read:
+            raise CheckFailed(
+                f"cvas {kind.name}: {read:,} rows were read, {arrived:,} were to be stored; nothing was changed.",
+                next_step="Check the disk and its log, then clear the task.",
+            )
+        for month in partition_files(lake, kind).keys() - {UNDATED, *(folder.name for folder in months.iterdir())}:
+            change.write(kind, month, none)
+        _record(change, kind, days, force=force)
+        change.publish(None)
+    counts = {
+        "files": [path.name for path in files],
+        "read": read,
+        "duplicates": read - stored,
+        "stored": stored,
+        "first_day": str(min(days, default="")),
+        "last_day": str(max(days, default="")),
+        "bytes": written,
+    }
+    run.say(f"{kind.name} | " + " | ".join(f"{name} {value}" for name, value in counts.items()))
+    undated = change.state.partitions.get(partition_name(kind, UNDATED))
+    if undated:
+        run.warn(f"{kind.name}: the lake still has {undated.rows:,} rows without a date; the repair can remove them.")
+    return counts
+
+
+def _sort_into_months(files: list[Path], kind: TransactionType, months: Path, run: RunLog) -> int:
+    """Write the rows of all files into ``months/YYYY-MM/``, in the order in which they came; how many there are."""
+    months.mkdir()
+    read, number = 0, 0
+    batch: list[pl.DataFrame] = []
+    for file in files:
+        remarks: Counter[str] = Counter()
+        for part in parse_in_blocks(file, kind, strict=True):
+            read += part.read
+            remarks += part.remarks
+            batch.append(part.frame)
+            if sum(frame.height for frame in batch) >= BATCH:
+                _spill(batch, kind, months, number)
+                batch, number = [], number + 1
+        for warning in warnings_about(part.where, remarks):
+            run.warn(warning)
+        run.say(f"{file.name} was read; {read:,} rows of {kind.name} so far")
+    _spill(batch, kind, months, number)
+    return read
+
+
+def _spill(batch: list[pl.DataFrame], kind: TransactionType, months: Path, number: int) -> None:
+    import polars as pl
+
+    if not batch:
+        return
+    month = pl.col(kind.event_date).dt.strftime("%Y-%m").alias("month")
+    parts = pl.concat(batch).with_columns(month).partition_by("month", as_dict=True, include_key=False)
+    for (name,), rows in parts.items():
+        write_parquet(rows, months / str(name) / f"{number:06d}.parquet")
+
+
+def _record(change: Change, kind: TransactionType, days: dict[date, int], *, force: bool) -> None:
+    """Make the state say that these days, and no others but confirmed empty ones, are loaded."""
+    before = {day: types[kind.name] for day, types in change.state.days.items() if kind.name in types}
+    lost = [day for day, loaded in sorted(before.items()) if loses_too_much(loaded.rows, days.get(day, 0))]
+    if lost and not force:
+        more = f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else ""
+        raise CheckFailed(
+            f"cvas {kind.name}: {len(lost):,} days would have less than half of the rows the lake has: "
+            f"{', '.join(map(str, lost[:NAMED]))}{more}; nothing was changed.",
+            next_step="Ask whether files are missing in the folder; import with force if the rows are gone on purpose.",
+        )
+    for day, loaded in before.items():
+        if loaded.source != "empty" or day in days:
+            change.state.forget(day, kind)
+    for day, rows in days.items():
+        change.state.record(day, kind, LoadedDay(rows, "historical"))

@@ -1,0 +1,415 @@
+"""Stage 1, first half: the reporting host's list of users becomes the snapshot of a day, kept for good (R6-R9).
+
+The host holds the newest list only. What is not taken on its day is lost.
+"""
+
+import codecs
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from include.common import locks, shares
+from include.common.files import require_space, sha256_of, temporary_beside
+from include.common.filesets import finish, publish_together
+from include.common.journal import RunLog
+from include.common.results import StepResult
+from include.common.shares import FetchedFile, Share
+from include.cvas.config import ZONE, Lake, Settings
+from include.cvas.records import read_records, unreadable
+from include.cvas.stage import stage
+from include.errors import ContractViolation, RequestRefused, SourceChanging, SourceMissing, StaleInput
+
+JOB = "cvas_snapshot"
+JOURNAL = "journal.json"
+FETCHED = "fetched.csv"
+COLUMNS = ("cpc", "content_provider", "service_name", "last_billed_amount", "tme_category", "channel_desc", "count")
+SMALLEST = 100
+# From there on a number is none: doubles hold smaller ones exactly, and 64 bits their sums.
+LARGEST = 10**12
+
+_NAME = re.compile(r"(?P<day>[0-9]{8}).*_NBS_Base\.csv", re.DOTALL)
+_CPC = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
+_COUNT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+class SnapshotRow(NamedTuple):
+    """What counts of a row: names as they stand in the file, users without a fraction."""
+
+    cpc: int
+    service: str
+    category: str
+    users: int
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The newest file that was taken from the host: for which day, and how it was recognised."""
+
+    day: str
+    source: str
+    mtime: float
+    size: int
+    sha256: str
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+def list_snapshots(lake: Lake) -> dict[date, Path]:
+    """The snapshots by their day, oldest first (R10).
+
+    Raises ContractViolation naming both files if a day has two.
+    """
+    by_day: dict[date, list[Path]] = defaultdict(list)
+    for path in _files(lake.snapshots):
+        if day := _day_of(path.name):
+            by_day[day].append(path)
+    for day, paths in sorted(by_day.items()):
+        if len(paths) > 1:
+            raise ContractViolation(
+                f"{lake.snapshots} holds {len(paths)} snapshots of {day}: "
+                f"{' and '.join(path.name for path in sorted(paths))}; nothing was changed.",
+                next_step="Move the wrong one out of the folder, then clear the task.",
+            )
+    return {day: path for day, (path,) in sorted(by_day.items())}
+
+
+def snapshot_path(lake: Lake, day: date) -> Path:
+    """Where the snapshot of a day is stored."""
+    return lake.snapshots / f"{day:%Y%m%d}_NBS_Base.csv"
+
+
+def list_strangers(lake: Lake) -> list[str]:
+    """The names in the snapshots' folder that are none of a snapshot."""
+    return sorted(path.name for path in _files(lake.snapshots) if _day_of(path.name) is None)
+
+
+@contextmanager
+def writing_user_base(lake: Lake, job: str, run: RunLog) -> Iterator[Path]:
+    """Hold the lock of snapshots and aggregates, and finish what a killed run had begun to publish; yields the
+    staging folder, empty, in which JOURNAL is the journal of what is published.
+
+    Raises AlreadyRunning or StoreBusy.
+    """
+    staging = lake.staging / "user_base"
+    journal = staging / JOURNAL
+    with locks.hold(lake.user_base_lock, job):
+        if finished := finish(journal):
+            names = ", ".join(path.name for path in finished)
+            run.warn(
+                f"An earlier run was killed while it put its files in place; this one put the last of them: {names}."
+            )
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        try:
+            yield staging
+        finally:
+            if not journal.exists():
+                shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_staged(path: Path, content: bytes) -> Path:
+    """Write a file of the staging folder; raises StoreFull if there is no space left."""
+    with temporary_beside(path) as temporary:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    return path
+
+
+def _files(folder: Path) -> list[Path]:
+    """Hidden ones are nobody's concern."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+
+
+def _day_of(name: str) -> date | None:
+    match = _NAME.fullmatch(name)
+    if not match:
+        return None
+    try:
+        return date.fromisoformat(match["day"])
+    except ValueError:
+        return None
+
+
+# --- one file ---------------------------------------------------------------------------------------------------------
+
+
+def decode(data: bytes) -> str:
+    """The text of a snapshot, which as a whole is UTF-8, else cp1252, else latin-1 (R11)."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def read_rows(data: bytes, *, name: str) -> list[SnapshotRow]:
+    """Every row of a snapshot, in file order; errors call it ``name``.
+
+    Raises ContractViolation naming line and column if the header is another one, there is no row, or one row cannot
+    be read: a snapshot counts as a whole or not at all (R15).
+    """
+    text = decode(data)
+    if text.lstrip()[:1] == "<":
+        raise unreadable(f"{name}, line 1: a web page instead of a snapshot", name)
+    records = read_records(text, name=name)
+    header = next(records, None)
+    if header is None or tuple(header.cells) != COLUMNS:
+        raise unreadable(f"{name}, line 1: {_wrong_header(header.cells if header else [])}", name)
+    rows = [
+        SnapshotRow(
+            _number(_CPC, cells[0], "cpc", line, name),
+            cells[2],
+            cells[4],
+            _number(_COUNT, cells[6], "count", line, name),
+        )
+        for line, cells in records
+    ]
+    if not rows:
+        raise unreadable(f"{name}: no row below the header", name)
+    return rows
+
+
+def _wrong_header(found: list[str]) -> str:
+    missing = [each for each in COLUMNS if each not in found]
+    unknown = [each for each in found if each not in COLUMNS]
+    faults = [f"{', '.join(map(repr, missing))} missing"] * bool(missing)
+    faults += [f"{', '.join(map(repr, unknown))[:120]} not known"] * bool(unknown)
+    return f"not the header of a snapshot: {', '.join(faults) or 'columns in another order'}"
+
+
+def total_users(rows: Iterable[SnapshotRow]) -> int:
+    return sum(row.users for row in rows)
+
+
+def ends_complete(data: bytes) -> bool:
+    """Whether the last line ends like one: without its end it may have lost the last digits."""
+    return data.endswith((b"\n", b"\r"))
+
+
+def _number(form: re.Pattern[str], cell: str, column: str, line: int, name: str) -> int:
+    """The integer part, toward zero (R14)."""
+    text = cell.strip()
+    if not form.fullmatch(text) or not -LARGEST < (number := float(text)) < LARGEST:
+        raise unreadable(f"{name}, line {line}, column '{column}': {cell[:40]!r} is no number", name)
+    return int(number)
+
+
+# --- from the host ----------------------------------------------------------------------------------------------------
+
+
+def snapshot_delay(
+    share: AbstractContextManager[Share], lake: Lake, *, day: date, now: datetime, settings: Settings
+) -> str | None:
+    """Why the host's file is not yet that of ``day``; None if it is, or if there is nothing to wait for (R7).
+
+    Only yesterday's file can be waited for, and only until it was taken. The file is read whole: one that is being
+    written at this moment is not ready either.
+
+    Raises SourceUnavailable or CredentialRefused if the host cannot be asked.
+    """
+    accepted = _read_accepted(lake)
+    yesterday = now.astimezone(ZONE).date() - timedelta(days=1)
+    if day != yesterday or (accepted and accepted.day == str(day) and day in list_snapshots(lake)):
+        return None
+    with tempfile.TemporaryDirectory(prefix="cvas-") as folder:
+        try:
+            fetched = _fetch(share, Path(folder) / FETCHED, settings)
+        except (SourceMissing, SourceChanging) as error:
+            return error.what
+    return _staleness(fetched, accepted, day=day, now=now, settings=settings)
+
+
+def download_snapshot(
+    share: AbstractContextManager[Share],
+    lake: Lake,
+    *,
+    day: date,
+    now: datetime,
+    today: date,
+    settings: Settings,
+    force: bool = False,
+) -> StepResult:
+    """Keep the host's file as the snapshot of ``day``, which has to be yesterday; ``force`` accepts any total (R6-R9).
+
+    ``today`` is the local calendar day. For an earlier day the host has nothing any more: the snapshot that is there
+    stays as it is, one that is not there is a warning.
+
+    Re-run: safe; the same file changes nothing, a newer one of the same day replaces it.
+    Raises StaleInput for a file too old, or not newer than the one accepted before; ContractViolation for one that is
+    no complete snapshot or whose total is far from the one before; RequestRefused for a day that is not over;
+    SourceMissing, SourceChanging, SourceUnavailable or CredentialRefused for the host; AlreadyRunning, StoreBusy,
+    StoreFull.
+    """
+    with stage(lake, JOB, day, now=now, settings=settings) as run, writing_user_base(lake, JOB, run) as staging:
+        if day >= today:
+            raise RequestRefused(
+                f"cvas: {day} is not over (today is {today}), so there is no snapshot of it.",
+                next_step="Use a day before today.",
+            )
+        if day < today - timedelta(days=1):
+            return _old_day(lake, day, run)
+        newest = list(list_snapshots(lake).values())[-1:]
+        require_space(lake.root, sum(path.stat().st_size for path in newest))
+        with run.phase("fetch from the host", percent=50):
+            fetched = _fetch(share, staging / FETCHED, settings)
+        return _accept(fetched, staging, lake, run, settings, day=day, now=now, force=force)
+
+
+def _old_day(lake: Lake, day: date, run: RunLog) -> StepResult:
+    path = list_snapshots(lake).get(day)
+    if path:
+        run.say(f"{path.name} is there and {day} is over: left as it is")
+    else:
+        run.warn(f"snapshot missing for {day}: the host only keeps the newest, so it cannot be fetched any more.")
+    action = "kept" if path else "missing"
+    run.facts["snapshot"] = action
+    return StepResult(
+        where=str(path or lake.snapshots), warnings=tuple(run.warnings), facts={"action": action, "day": str(day)}
+    )
+
+
+def _fetch(share: AbstractContextManager[Share], target: Path, settings: Settings) -> FetchedFile:
+    with temporary_beside(target) as temporary, share as opened:
+        fetched = shares.fetch(opened, shares.resolve(opened, settings.snapshot_path), temporary)
+        temporary.replace(target)
+    return fetched
+
+
+def _accept(
+    fetched: FetchedFile,
+    staging: Path,
+    lake: Lake,
+    run: RunLog,
+    settings: Settings,
+    *,
+    day: date,
+    now: datetime,
+    force: bool,
+) -> StepResult:
+    """Put the fetched file in place if it is all it has to be."""
+    snapshots, state = list_snapshots(lake), _state_path(lake)
+    target = snapshots.get(day, snapshot_path(lake, day))
+    staged = staging / FETCHED
+    sha256 = sha256_of(staged)
+    accepted, new = _read_accepted(lake), Accepted(str(day), fetched.source, fetched.mtime, fetched.size, sha256)
+    if accepted is None and state.exists():
+        run.warn(f"{state} is damaged; that the host's file is a new one is only known from its age.")
+    existed = day in snapshots
+    unchanged = existed and sha256_of(target) == sha256
+    if not (unchanged and accepted == new) and (
+        stale := _staleness(fetched, accepted, day=day, now=now, settings=settings)
+    ):
+        raise StaleInput(
+            f"stale snapshot: {stale} Nothing was stored for {day}.",
+            next_step="Ask the reporting team to write the file; clear the task on the same day, later it is lost.",
+        )
+    rows = _checked_rows(staged, fetched.source)
+    if not unchanged:
+        earlier = [path for each, path in snapshots.items() if each < day]
+        _check_total(rows, fetched.source, earlier, run, settings, force=force)
+    files = {} if unchanged else {target: staged}
+    if accepted != new:
+        files[state] = write_staged(staging / state.name, (json.dumps(asdict(new), indent=1) + "\n").encode())
+    if files:
+        publish_together(staging / JOURNAL, files)
+    action = "unchanged" if unchanged else "replaced" if existed else "created"
+    if action == "replaced":
+        run.warn(f"{target.name} existed already; it was replaced by the file that the host wrote since.")
+    users = total_users(rows)
+    run.say(f"100 % | {action} {target.name}: {len(rows):,} rows, {fetched.size:,} bytes, {users:,} users")
+    run.facts.update(rows=len(rows), users=users, snapshot=action)
+    return StepResult(
+        where=str(target),
+        read=len(rows),
+        written=0 if unchanged else len(rows),
+        bytes=fetched.size,
+        warnings=tuple(run.warnings),
+        facts={"action": action, "day": str(day), "users": users, "sha256": sha256, **run.durations},
+    )
+
+
+def _checked_rows(staged: Path, name: str) -> list[SnapshotRow]:
+    """The rows of a file as it has to arrive (R6)."""
+    data = staged.read_bytes()
+    if len(data) < SMALLEST:
+        raise unreadable(f"{name}: {len(data)} bytes, a snapshot has at least {SMALLEST}", name)
+    rows = read_rows(data, name=name)
+    if not ends_complete(data):
+        last = len(decode(data).splitlines())
+        raise unreadable(f"{name}, line {last}: the last line is not complete, it has no end", name)
+    return rows
+
+
+def _check_total(
+    rows: Sequence[SnapshotRow],
+    name: str,
+    earlier: Sequence[Path],
+    run: RunLog,
+    settings: Settings,
+    *,
+    force: bool,
+) -> None:
+    """Compare the total with that of the newest of the earlier snapshots that can be read (R7)."""
+    for path in reversed(earlier):
+        try:
+            known = read_rows(path.read_bytes(), name=path.name)
+        except ContractViolation as fault:
+            run.warn(f"{name} is compared with an earlier snapshot, because of {fault.what}")
+            continue
+        users, before = total_users(rows), total_users(known)
+        change = abs(users - before) / before if before else float(users != 0)
+        relation = "more" if users > before else "less"
+        what = f"{name}: {users:,} users, {change:.1%} {relation} than the {before:,} of {path.name}"
+        if change > settings.snapshot_max_change and not force:
+            raise ContractViolation(
+                f"{what}; allowed are {settings.snapshot_max_change:.0%}. Nothing was stored.",
+                next_step="Ask the reporting team whether that is right; if so, trigger with force.",
+            )
+        if change > settings.snapshot_warn_change:
+            run.warn(f"{what}.")
+        if rows == known:
+            run.warn(f"{name} holds the same rows as {path.name}; ask the reporting team whether it is new.")
+        return
+
+
+def _staleness(
+    fetched: FetchedFile, accepted: Accepted | None, *, day: date, now: datetime, settings: Settings
+) -> str | None:
+    """In what way the host's file is not the fresh one of ``day`` (R7)."""
+    written = datetime.fromtimestamp(fetched.mtime, ZONE)
+    what = f"{fetched.source} was written {written:%Y-%m-%d %H:%M}"
+    if accepted and (fetched.mtime < accepted.mtime or (fetched.mtime == accepted.mtime and accepted.day != str(day))):
+        before = datetime.fromtimestamp(accepted.mtime, ZONE)
+        return f"{what}, not after the one accepted for {accepted.day} ({before:%Y-%m-%d %H:%M})."
+    age = (now - written) / timedelta(hours=1)
+    if abs(age) > settings.snapshot_max_age_hours:
+        relation = "ago" if age > 0 else "ahead of this machine's clock"
+        return f"{what}, {abs(age):.0f} hours {relation}; allowed are {settings.snapshot_max_age_hours}."
+    return None
+
+
+def _state_path(lake: Lake) -> Path:
+    return lake.state / "snapshots.json"
+
+
+def _read_accepted(lake: Lake) -> Accepted | None:
+    """None as well if the note cannot be read: then the file's age alone decides."""
+    try:
+        return Accepted(**json.loads(_state_path(lake).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

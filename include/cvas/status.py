@@ -1,0 +1,251 @@
+"""What an operator asks first, answered without changing anything (section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from include.common.files import RESERVE
+from include.common.journal import JournalLine, read_journal
+from include.common.results import StepResult
+from include.common.tables import render_age, render_table
+from include.cvas import (
+    backup,
+    checks_subscriptions,
+    checks_transactions,
+    checks_users,
+    counters,
+    fetch,
+    housekeeping,
+    load,
+    snapshots,
+    user_base,
+    view,
+)
+from include.cvas.config import ZONE, Lake
+from include.cvas.contract import TYPES
+from include.cvas.daily import AT_REST, compare_day, fetched_days
+from include.cvas.deadlines import missed_deadlines
+from include.cvas.lake import UNDATED, read_state, reading
+from include.cvas.manifest import is_complete, read_manifest
+from include.errors import CheckFailed, SourceMissing
+
+if TYPE_CHECKING:
+    import polars as pl
+
+DAY_JOB = "cvas_status"
+DURATIONS = 10
+MB = 1_000_000
+SCHEDULED = (
+    snapshots.JOB,
+    user_base.JOB,
+    fetch.JOB,
+    load.JOB,
+    view.JOB,
+    counters.JOB,
+    checks_transactions.JOB,
+    checks_subscriptions.JOB,
+    checks_users.JOB,
+    housekeeping.JOB,
+    backup.JOB,
+)
+
+
+def report_status(lake: Lake, *, now: datetime, today: date) -> StepResult:
+    """How far every stage is, how its last runs went, what the lake holds and what the disk has left, in ``facts``;
+    ``warnings`` are what needs attention. See ``render_status``.
+
+    ``today`` is the local calendar day. Moments in ``facts`` are ISO texts in the system's zone, sizes are MB (10**6
+    bytes).
+
+    Re-run: read only, also while other runs work.
+    Raises SourceMissing if there is no lake, CheckFailed or ContractViolation for a file that should tell and cannot be
+    read.
+    """
+    if not lake.root.is_dir():
+        raise SourceMissing(
+            f"cvas: there is no folder {lake.root}.",
+            next_step="Correct the path in the connection cvas_lake, or on the command line.",
+        )
+    journals = {job: read_journal(lake.logs, job, last=100) for job in SCHEDULED}
+    done = _days_done(lake, journals)
+    disk = housekeeping.disk_use(lake)
+    shape = _view_shape(lake)
+    every_run = [
+        line for path in sorted(lake.logs.glob("*.log")) for line in read_journal(lake.logs, path.stem, last=100)
+    ]
+    facts = {
+        "at": _local(now),
+        "stages": {
+            job: {"day": day, "rows": rows, "runs": [_run(line) for line in journals[job][:DURATIONS]]}
+            for job, (day, rows) in done.items()
+        },
+        "lake": _partitions(lake),
+        "view": shape,
+        "disk_mb": disk,
+        "today": [
+            _run(line)
+            for line in sorted(every_run, key=lambda line: line.at)
+            if line.at.astimezone(ZONE).date() == today
+        ],
+    }
+    warnings = [*missed_deadlines(lake, day=today - timedelta(days=1), now=now), *_failures(journals, now)]
+    needed = round((2 * shape["mb"] if shape else 0) + RESERVE / MB, 2)
+    if disk["free"] < needed:
+        warnings.append(
+            f"Only {disk['free']:,.0f} MB are free below {lake.root}; the next view needs {needed:,.0f} MB."
+        )
+    return StepResult(where=str(lake.root), warnings=tuple(warnings), facts=facts)
+
+
+def render_status(report: StepResult) -> str:
+    """The report of ``report_status`` as plain text: what needs attention comes first."""
+    facts = report.facts
+    now = datetime.fromisoformat(facts["at"])
+    lines = [f"Subscriptions (cvas), {now:%A %Y-%m-%d %H:%M} {now.tzname()}", ""]
+    lines += ["Needs attention:", *(f"  ! {text}" for text in report.warnings)] if report.warnings else ["All is well."]
+    stages = [
+        (job, stage["day"] or "never", stage["rows"], *_rendered_runs(stage["runs"], now))
+        for job, stage in facts["stages"].items()
+    ]
+    durations = f"Last {DURATIONS} durations (s), newest first (! failed)"
+    lines += ["", render_table(("Stage", "Last day", "Rows", "Last result", "When", durations), stages), ""]
+    header = ("Type", "Rows", "MB", "Partitions", "First", "Last")
+    lines.append(render_table(header, [(name, *figures.values()) for name, figures in facts["lake"].items()]))
+    view, disk = facts["view"], facts["disk_mb"]
+    shape = f"{view['rows']:,} rows x {view['columns']} columns, {view['mb']:,.1f} MB" if view else "never built"
+    used = [(name, f"{mb:,.1f} MB") for name, mb in disk.items()]
+    lines += ["", render_table((), [("View", shape), *used]), ""]
+    lines.append("Today:" if facts["today"] else "Today: no run has ended yet.")
+    if facts["today"]:
+        lines.append(render_table((), [_rendered_run(run) for run in facts["today"]], indent="  "))
+    return "\n".join(lines)
+
+
+def report_day(lake: Lake, *, day: date) -> StepResult:
+    """The six types of a day, from the fetched file to the lake; ``warnings`` are those that do not fit together.
+
+    See ``render_day``. Re-run: read only.
+    Raises StoreBusy while the lake is written, CheckFailed or ContractViolation for a file that cannot be read.
+    """
+    with reading(lake, DAY_JOB):
+        types = compare_day(lake, day, read_state(lake))
+    return StepResult(
+        where=str(lake.daily(day)),
+        read=sum(each.fetched or 0 for each in types),
+        warnings=tuple(f"{each.name} of {day}: {each.verdict}." for each in types if each.verdict not in AT_REST),
+        facts={"day": day.isoformat(), "types": [asdict(each) for each in types]},
+    )
+
+
+def render_day(report: StepResult) -> str:
+    """The report of ``report_day`` as plain text."""
+    rows = [
+        (each["name"], each["fetched"], each["recorded"], each["stored"], each["verdict"])
+        for each in report.facts["types"]
+    ]
+    header = ("Type", "Rows fetched", "Rows loaded", "Rows in the lake", "Verdict")
+    return f"{report.facts['day']} in {report.where}\n\n{render_table(header, rows)}"
+
+
+def _days_done(lake: Lake, journals: Mapping[str, Sequence[JournalLine]]) -> dict[str, tuple[str | None, int | None]]:
+    """By job the newest day it is done with, as what it made tells, else its journal; and that day's rows."""
+    state = read_state(lake)
+    loaded = state.newest_full_day()
+    fetched = next((day for day in reversed(fetched_days(lake)) if is_complete(lake, day)), None)
+    built = view.read_view_state(lake)
+    days: dict[str, tuple[date | None, int | None]] = {
+        snapshots.JOB: (max(snapshots.list_snapshots(lake), default=None), None),
+        user_base.JOB: _newest(user_base.read_user_base_by_cpc(lake)),
+        fetch.JOB: (fetched, sum(each.rows for each in read_manifest(lake, fetched).values()) if fetched else None),
+        load.JOB: (loaded, sum(each.rows for each in state.days[loaded].values()) if loaded else None),
+        view.JOB: (built.as_of - timedelta(days=1), built.rows) if built else (None, None),
+        counters.JOB: _newest(counters.read_counters(lake).by_cpc),
+    }
+    done: dict[str, tuple[str | None, int | None]] = {}
+    for job, lines in journals.items():
+        if job in days:
+            day, rows = days[job]
+            done[job] = (day.isoformat() if day else None, rows)
+        else:
+            done[job] = (max((line.day for line in lines if line.state == "SUCCESS"), default=None), None)
+    return done
+
+
+def _newest(frame: pl.DataFrame) -> tuple[date | None, int | None]:
+    """The newest date of a frame and its rows."""
+    if frame.is_empty():
+        return None, None
+    newest: date = frame["date"].max()  # type: ignore[assignment]  # the column holds dates
+    return newest, frame.filter(date=newest).height
+
+
+def _partitions(lake: Lake) -> dict[str, dict[str, Any]]:
+    """What the pipeline knows of the partitions, by type."""
+    known = read_state(lake).partitions
+    figures = {}
+    for kind in TYPES:
+        months = {name.partition("/")[2]: each for name, each in known.items() if name.startswith(f"{kind.folder}/")}
+        dated = sorted(month for month in months if month != UNDATED)
+        figures[kind.name] = {
+            "rows": sum(each.rows for each in months.values()),
+            "mb": round(sum(each.bytes for each in months.values()) / MB, 3),
+            "partitions": len(months),
+            "first": dated[0] if dated else None,
+            "last": dated[-1] if dated else None,
+        }
+    return figures
+
+
+def _view_shape(lake: Lake) -> dict[str, Any] | None:
+    import polars as pl
+
+    if not lake.subscriptions.exists():
+        return None
+    try:
+        scan = pl.scan_parquet(lake.subscriptions, glob=False)
+        rows, columns = scan.select(pl.len()).collect().item(), len(scan.collect_schema())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise CheckFailed(
+            f"cvas: {lake.subscriptions} cannot be read ({type(error).__name__}).",
+            next_step="Build it from nothing (cvas_process, 'view only' and full_rebuild).",
+        ) from None
+    return {"rows": rows, "columns": columns, "mb": round(lake.subscriptions.stat().st_size / MB, 3)}
+
+
+def _failures(journals: Mapping[str, Sequence[JournalLine]], now: datetime) -> list[str]:
+    return [
+        f"{job} failed {render_age(now - lines[0].at)} ago: {lines[0].detail.removeprefix('ERROR ')}"
+        for job, lines in journals.items()
+        if lines and lines[0].state == "FAILED"
+    ]
+
+
+def _run(line: JournalLine) -> dict[str, Any]:
+    return {
+        "job": line.job,
+        "at": _local(line.at),
+        "day": line.day,
+        "state": line.state,
+        "seconds": line.seconds,
+        "detail": line.detail,
+    }
+
+
+def _rendered_runs(runs: Sequence[Mapping[str, Any]], now: datetime) -> tuple[str, str, str]:
+    if not runs:
+        return "never ran", "", ""
+    at = datetime.fromisoformat(runs[0]["at"])
+    durations = " ".join(f"{run['seconds']:.1f}{'!' if run['state'] == 'FAILED' else ''}" for run in runs)
+    return runs[0]["state"], f"{at:%Y-%m-%d %H:%M} ({render_age(now - at)} ago)", durations
+
+
+def _rendered_run(run: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
+    at = f"{datetime.fromisoformat(run['at']):%H:%M}"
+    return at, run["job"], run["day"], run["state"], f"{run['seconds']} s", run["detail"]
+
+
+def _local(moment: datetime) -> str:
+    return moment.astimezone(ZONE).isoformat(timespec="seconds")

@@ -1,0 +1,264 @@
+"""cvas as its operators use it: the chain, old days, corrections, kills, a week again. Each test builds on the last."""
+
+import hashlib
+import os
+import re
+import signal
+from datetime import date, timedelta
+
+import polars as pl
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from include.cvas.config import Settings
+from include.cvas.contract import TYPES
+from include.cvas.lake import month_of, read_partition
+from include.cvas.view import compare_with_rebuild
+from sandbox.browser import chromium, operator
+from sandbox.cvas.estate import READER
+from sandbox.cvas.source import FACT, REFUND, correct_day, fill_source
+
+from .conftest import Telecom, holders_of, wait
+
+USER_BASE, FETCH, PROCESS, COUNTERS = "cvas_user_base", "cvas_fetch", "cvas_process", "cvas_counters"
+
+
+def partitions_of(telecom: Telecom) -> dict[str, str]:
+    """SHA-256 of every file readers look at."""
+    lake = telecom.world.lake
+    files = [*lake.transactions.rglob("*.parquet"), lake.subscriptions]
+    return {str(file.relative_to(lake.root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def rows_of(telecom: Telecom, kind, day: date) -> pl.DataFrame:
+    rows = read_partition(telecom.world.lake, kind, month_of(day))
+    return rows.filter(pl.col(kind.event_date).dt.date() == day)
+
+
+def assert_view_equals_a_rebuild(telecom: Telecom) -> None:
+    assert compare_with_rebuild(telecom.world.lake, settings=Settings()) == []
+
+
+def test_one_trigger_in_the_terminal_drives_the_day_through_to_its_counters(telecom):
+    """R3: user base, fetch, load and view, counters: each starts by its predecessor's published day, the same one."""
+    known = telecom.known_chain()
+    run_id = telecom.trigger_by_command(USER_BASE)
+    assert telecom.finish(USER_BASE, run_id) == "success"
+    day = str(telecom.world.day)
+    assert telecom.finish_chain(known) == {
+        FETCH: [(day, "success")],
+        PROCESS: [(day, "success")],
+        COUNTERS: [(day, "success")],
+    }
+    assert telecom.world.report()[-2].strip() == "all of it equals the generator's own calculation, to the cent"
+    for asset in ("landing.user_base", "landing.transactions", "raw.transactions", "curated.subscriptions"):
+        assert telecom.airflow.api.asset_events(f"cvas.{asset}")[-1]["partition_key"] == day
+    assert_view_equals_a_rebuild(telecom)
+
+
+def test_the_same_day_twice_changes_no_byte(telecom):
+    """R32, G7"""
+    before = partitions_of(telecom)
+    known = telecom.known_chain()
+    assert telecom.run(PROCESS, date=str(telecom.world.day)) == "success"
+    assert telecom.finish_chain(known, COUNTERS) == {COUNTERS: [(str(telecom.world.day), "success")]}
+    assert partitions_of(telecom) == before
+
+
+def test_an_old_day_drives_its_own_chain_only(telecom):
+    """R1: triggered with its date; user base not needed (R3)."""
+    day = telecom.world.day - timedelta(days=2)
+    known = telecom.known_chain()
+    run_id = telecom.trigger_by_command(FETCH, date=str(day))
+    assert telecom.finish(FETCH, run_id) == "success"
+    assert telecom.finish_chain(known, PROCESS) == {PROCESS: [(str(day), "success")], COUNTERS: [(str(day), "success")]}
+
+
+def test_clearing_an_old_fetch_after_a_correction_leaves_exactly_the_corrected_rows(telecom):
+    """R32, G8: changed values are there, removed rows are gone, other days are untouched, the view is a rebuild's."""
+    day = telecom.world.day - timedelta(days=2)
+    others = {kind.name: rows_of(telecom, kind, day - timedelta(days=1)) for kind in TYPES}
+    before = {kind.name: rows_of(telecom, kind, day) for kind in TYPES}
+    correction = correct_day(telecom.world.source_url, day)
+
+    known = telecom.known_chain()
+    run_id = telecom.airflow.api.runs(FETCH)[-1]["dag_run_id"]  # of the test before
+    telecom.airflow.api.clear(FETCH, run_id)
+    assert telecom.finish(FETCH, run_id) == "success"
+    assert telecom.finish_chain(known, PROCESS) == {PROCESS: [(str(day), "success")], COUNTERS: [(str(day), "success")]}
+
+    for kind in TYPES:
+        changed, removed = correction.changed.get(kind.name, {}), correction.removed.get(kind.name, frozenset())
+        rows = rows_of(telecom, kind, day)
+        if kind.name not in correction.changed:
+            assert rows.equals(before[kind.name])
+            continue
+        amounts = {(row["subscription_id"], row["trans_date"]): row["rev"] for row in before[kind.name].to_dicts()}
+        due = {
+            key: float(changed.get(key, amount)) if amount is not None else None
+            for key, amount in amounts.items()
+            if key not in removed
+        }
+        assert {(row["subscription_id"], row["trans_date"]): row["rev"] for row in rows.to_dicts()} == due
+        assert len(due) == len(amounts) - len(removed)
+    assert {kind.name: rows_of(telecom, kind, day - timedelta(days=1)) for kind in TYPES}.keys() == others.keys()
+    for kind in TYPES:
+        assert rows_of(telecom, kind, day - timedelta(days=1)).equals(others[kind.name])
+    assert_view_equals_a_rebuild(telecom)
+
+
+def test_a_load_that_is_killed_ends_where_an_undisturbed_one_ends(telecom):
+    """R35, R78: kill -9 as soon as files are staged; the task is tried again and finishes or begins anew."""
+    day = telecom.world.day - timedelta(days=1)
+    correct_day(telecom.world.source_url, day)
+    staging = telecom.world.lake.staging / "load"
+    known = telecom.known_chain()
+    telecom.trigger(FETCH, date=str(day))
+    assert wait(lambda: staging.exists() and any(staging.iterdir()), timeout=90, every=0.002)
+    victims = holders_of(telecom.world.lake.lock)
+    for worker in victims:
+        os.kill(worker, signal.SIGKILL)
+    assert victims
+    assert telecom.finish_chain(known) == {
+        FETCH: [(str(day), "success")],
+        PROCESS: [(str(day), "success")],
+        COUNTERS: [(str(day), "success")],
+    }
+    [run] = [run for run in telecom.airflow.api.runs(PROCESS) if run["dag_run_id"] not in known[PROCESS]]
+    [load] = [
+        t for t in telecom.airflow.api.task_instances(PROCESS, run["dag_run_id"]) if t["task_id"] == "load_transactions"
+    ]
+    assert load["try_number"] == 2
+    csv = pl.read_csv(telecom.world.lake.daily(day) / "RENO.csv", columns=["rev"])
+    assert rows_of(telecom, TYPES[1], day)["rev"].sum() == pytest.approx(csv["rev"].sum())
+    assert_view_equals_a_rebuild(telecom)
+
+
+def test_a_range_is_a_task_per_day_oldest_first(telecom):
+    """R1: start and end, both included."""
+    first, last = telecom.world.day - timedelta(days=2), telecom.world.day - timedelta(days=1)
+    known = telecom.known_chain()
+    run_id = telecom.trigger(FETCH, start_date=str(first), end_date=str(last))
+    assert telecom.finish(FETCH, run_id) == "success"
+    mapped = [t for t in telecom.airflow.api.task_instances(FETCH, run_id) if t["task_id"] == "fetch_transactions"]
+    assert [t["rendered_map_index"] for t in sorted(mapped, key=lambda t: t["start_date"])] == [str(first), str(last)]
+    days = [(str(first), "success"), (str(last), "success")]
+    assert telecom.finish_chain(known, PROCESS, each=2) == {PROCESS: days, COUNTERS: days}
+
+
+def test_a_week_by_backfill(telecom):
+    """The mornings of a week drive the days before them through the whole chain, oldest first."""
+    last = telecom.world.day
+    week = [last - timedelta(days=age) for age in range(6, -1, -1)]
+    fill_source(telecom.world.source_url, telecom.world.telecom, week[0], week[1])
+    before = partitions_of(telecom)
+    known = telecom.known_chain()
+    mornings = [f"{day + timedelta(days=1)}T08:05" for day in (week[0], week[-1])]
+    done = telecom.airflow.cli(
+        "backfill", "create", "--dag-id", USER_BASE, "--from-date", mornings[0], "--to-date", mornings[1],
+        "--reprocess-behavior", "completed",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    days = [(str(day), "success") for day in week]
+    assert telecom.finish_chain(known, USER_BASE, each=7, timeout=400) == dict.fromkeys(
+        (USER_BASE, FETCH, PROCESS, COUNTERS), days
+    )
+    after = partitions_of(telecom)
+    assert after.keys() == before.keys()
+    assert_view_equals_a_rebuild(telecom)
+
+
+def test_a_refused_table_fails_at_once_and_tells_once(telecom):
+    """Section 6, R19: the account may no longer read one table; nothing is fetched, nobody is told twice."""
+    with psycopg.connect(telecom.world.source_url, autocommit=True) as db:
+        db.execute(f"REVOKE SELECT ON {REFUND} FROM {READER}")
+        try:
+            run_id = telecom.trigger(FETCH, date=str(telecom.world.day))
+            assert telecom.finish(FETCH, run_id) == "failed"
+        finally:
+            db.execute(f"GRANT SELECT ON {REFUND} TO {READER}")
+    [task] = [t for t in telecom.airflow.api.task_instances(FETCH, run_id) if t["task_id"] == "check_source"]
+    assert task["try_number"] == 1
+    [message] = telecom.messages(about=REFUND)
+    assert "Next step: " in message.body
+    assert f"/dags/{FETCH}/runs/" in message.body
+
+
+def test_a_day_that_is_not_over_is_refused_before_anything_is_touched(telecom):
+    """R2"""
+    today = telecom.world.day + timedelta(days=1)
+    run_id = telecom.trigger(FETCH, date=str(today))
+    assert telecom.finish(FETCH, run_id) == "failed"
+    assert f"{today} is not over" in telecom.airflow.api.task_log(FETCH, run_id, "check_source")
+    assert not telecom.world.lake.daily(today).exists()
+
+
+def test_every_other_dag_runs(telecom, tmp_path):
+    """R4 and section 7: each with what its form asks for."""
+    day = str(telecom.world.day - timedelta(days=1))
+    conf = {
+        "cvas_status": {"data": day},
+        "cvas_deadlines": {"date": str(telecom.world.day - timedelta(days=1))},
+        "cvas_checks": {},
+        "cvas_housekeeping": {},
+        "cvas_monthly_reports": {},
+        "cvas_music_extract": {},
+        "cvas_mastercpc": {"workbook": str(telecom.world.catalogue_workbook), "allow_lost": True},
+        "cvas_repair_refunds": {"dry_run": True},
+        "cvas_backfill": {"dry_run": True},
+        "cvas_clear_day": {"date": day},
+    }
+    telecom.settle()
+    runs = {dag_id: telecom.airflow.api.trigger(dag_id, asked)["dag_run_id"] for dag_id, asked in conf.items()}
+    states = {dag_id: telecom.finish(dag_id, run_id, timeout=180) for dag_id, run_id in runs.items()}
+    assert states == dict.fromkeys(conf, "success")
+    assert not telecom.world.lake.daily(date.fromisoformat(day)).exists()
+    reports = {file.name for file in telecom.world.lake.root.glob("Reports/*/*")}
+    assert {"transactions.json", "subscriptions.json", "users.json", "music_subscriptions.csv"} <= reports
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)")
+def test_the_page_of_a_day_shows_its_rows_and_the_form_its_fields(telecom):
+    url = telecom.airflow.url
+    run = telecom.airflow.api.runs(PROCESS)[-1]
+    with operator(telecom.airflow, zone="Europe/Madrid") as page:
+        page.goto(f"{url}/dags/{PROCESS}/runs/{run['dag_run_id']}")
+        page.get_by_role("button", name="Show Graph").click()
+        for task in ("choose_days", "load_transactions", "build_subscriptions"):
+            expect(page.get_by_role("application").get_by_text(task).first).to_be_visible()
+        page.goto(f"{url}/dags/{FETCH}")
+        page.get_by_role("button", name="Trigger Dag").click()
+        form = page.get_by_role("dialog")
+        for title in ("Business day", "From", "To", "Types"):
+            expect(form.get_by_role("group").filter(has_text=re.compile(f"^{title}")).first).to_be_visible()
+
+
+def test_nothing_a_run_left_behind_holds_personal_data(telecom):
+    """R5: task logs, run logs, journals, reports, messages, and every row of Airflow's database."""
+    world = telecom.world
+    with psycopg.connect(world.source_url) as db:
+        fields = db.execute(
+            f"SELECT msisdn, substring(generic_act_info FROM 'chrg_refid=([^;]*)') FROM {FACT}"
+        ).fetchall()
+    personal = {value for row in fields for value in row if value and len(value) >= 9}
+    assert len(personal) > 100
+
+    def found_in(text: str) -> set[str]:
+        return set(re.findall(r"\d{9,}", text)) & personal
+
+    folders = (telecom.airflow.home / "logs", world.lake.logs, world.lake.root / "Reports", world.lake.state)
+    for folder in folders:
+        for file in folder.rglob("*"):
+            if file.suffix in (".log", ".json", ".txt") or (
+                file.suffix == ".csv" and file.stem != "music_subscriptions"
+            ):
+                assert not found_in(file.read_text(errors="replace")), file
+    for message in telecom.sink.messages:
+        assert not found_in(f"{message}")
+    with psycopg.connect(telecom.airflow.database_url.replace("+psycopg2", "")) as db:
+        tables = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        assert len(tables) > 20
+        for (table,) in tables:
+            with db.cursor().copy(f'COPY "{table}" TO STDOUT') as rows:
+                assert not found_in(b"".join(bytes(block) for block in rows).decode(errors="replace")), table
