@@ -23,6 +23,12 @@ from dagkit import connections, notifications, partitions, policies
         "types": Param(
             "all", type="string", title="Types", description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND"
         ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Accept fewer than half of a day's rows",
+            description="Only when the files are known to be right.",
+        ),
     },
     **policies.dag_settings("cvas", __doc__, kind="manual", timeout=timedelta(hours=2)),
 )
@@ -44,6 +50,7 @@ def cvas_historical_import() -> None:
             day=partitions.today(ZONE),
             now=datetime.now(UTC),
             settings=Settings.from_mapping(connections.settings("cvas")),
+            force=params["force"],
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()

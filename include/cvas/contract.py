@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+# In euro; sums are made of decimals that hold less (R48).
+LARGEST_AMOUNT = 1e12
+
+
 class Kind(Enum):
     """What a column holds, wherever it is stored."""
 

@@ -124,7 +124,7 @@ def _import_type(lake: Lake, kind: TransactionType, files: list[Path], run: RunL
             )
         for month in partition_files(lake, kind).keys() - {UNDATED, *(folder.name for folder in months.iterdir())}:
             change.write(kind, month, none)
-        _record(change, kind, days, force=force)
+        _record(change, kind, days, run, force=force)
         change.publish(None)
     counts = {
         "files": [path.name for path in files],
@@ -174,7 +174,7 @@ def _spill(batch: list[pl.DataFrame], kind: TransactionType, months: Path, numbe
         write_parquet(rows, months / str(name) / f"{number:06d}.parquet")
 
 
-def _record(change: Change, kind: TransactionType, days: dict[date, int], *, force: bool) -> None:
+def _record(change: Change, kind: TransactionType, days: dict[date, int], run: RunLog, *, force: bool) -> None:
     """Make the state say that these days, and no others but confirmed empty ones, are loaded."""
     before = {day: types[kind.name] for day, types in change.state.days.items() if kind.name in types}
     lost = [day for day, loaded in sorted(before.items()) if loses_too_much(loaded.rows, days.get(day, 0))]
@@ -184,6 +184,12 @@ def _record(change: Change, kind: TransactionType, days: dict[date, int], *, for
             f"cvas {kind.name}: {len(lost):,} days would have less than half of the rows the lake has: "
             f"{', '.join(map(str, lost[:NAMED]))}{more}; nothing was changed.",
             next_step="Ask whether files are missing in the folder; import with force if the rows are gone on purpose.",
+        )
+    gone = [day for day, loaded in sorted(before.items()) if loaded.rows and day not in days]
+    if gone:
+        run.warn(
+            f"{kind.name}: the files have nothing of {len(gone):,} days between {gone[0]} and {gone[-1]}; the "
+            f"{sum(before[day].rows for day in gone):,} rows that the lake had of them are gone."
         )
     for day, loaded in before.items():
         if loaded.source != "empty" or day in days:

@@ -10,7 +10,7 @@ from include.common.files import atomic_write
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import RFND
-from include.cvas.counters import BY_SERVICE, read_counters
+from include.cvas.counters import BY_SERVICE, missing_days, read_counters
 from include.cvas.engine import open_engine
 from include.cvas.lake import reading
 from include.cvas.stage import stage
@@ -25,9 +25,9 @@ def write_reports(lake: Lake, *, day: date, now: datetime, settings: Settings) -
     """Write the three reports, all months in each, to ``Reports/<day>/``; money in euro, nothing personal.
 
     ``refunds_monthly.csv`` per month and CPC: amount, number of refunds, distinct users, those with regular and those
-    with automatic refunds. ``revenue_monthly.csv`` per service and month, from the counters. ``lifetime_monthly.csv``
-    per service and month of activation, from the view: subscriptions, average days, average of
-    total_revenue_with_upgrade.
+    with automatic refunds. ``revenue_monthly.csv`` per service and month, from the counters, with a warning if they
+    lack days of the lake. ``lifetime_monthly.csv`` per service and month of activation, from the view: subscriptions,
+    average days, average of total_revenue_with_upgrade.
 
     Re-run: safe; the reports are replaced.
     Raises SourceMissing naming what has to be made first, before anything is written; StoreFull, StoreBusy while the
@@ -46,6 +46,11 @@ def write_reports(lake: Lake, *, day: date, now: datetime, settings: Settings) -
             show_transactions(engine, lake, [RFND])
             rows[LIFETIME] = export(engine, "select_lifetime_by_month", folder / LIFETIME, {})
             rows[REFUNDS] = export(engine, "select_refunds_by_month", folder / REFUNDS, {})
+        if uncounted := missing_days(lake):
+            run.warn(
+                f"{REVENUE} lacks {len(uncounted):,} days that were never counted, the first is {uncounted[0]}; "
+                "trigger cvas_counters with missing, then this again."
+            )
         rows[REVENUE] = _write_revenue(lake, folder / REVENUE)
         run.facts.update(rows)
         return StepResult(

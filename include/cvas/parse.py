@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from include.cvas.config import Settings
-from include.cvas.contract import Kind, TransactionType
+from include.cvas.contract import LARGEST_AMOUNT, Kind, TransactionType
 from include.cvas.privacy import masked
 from include.errors import ContractViolation, SourceMissing
 
@@ -289,7 +289,7 @@ def _typed(text: pl.Series, kind: Kind) -> pl.Series:
             return text.cast(pl.Int64, strict=False)
         case Kind.AMOUNT:
             amounts = text.cast(pl.Float64, strict=False)
-            return _only(amounts, amounts.is_finite())
+            return _only(amounts, amounts.abs() < LARGEST_AMOUNT)
         case Kind.TIMESTAMP:
             times = text.str.to_datetime(_SECONDS, time_unit="us", strict=False)
             if times.null_count() > text.null_count():

@@ -210,7 +210,13 @@ class _Build:
     def _as_of(self) -> date:
         """R47: the day after the newest that is fully loaded."""
         if newest := self.state.newest_full_day():
-            return newest + timedelta(days=1)
+            as_of = newest + timedelta(days=1)
+            if (last := max(self.state.days)) > as_of:
+                self.run.warn(
+                    f"Lives are counted to {as_of}, although the lake has rows up to {last}: no day after {newest} is "
+                    "loaded with all its types. Load the newest day."
+                )
+            return as_of
         ((event_day,),) = self.engine.execute(read_sql("cvas", "select_newest_event")).fetchall()
         if event_day is None:
             raise SourceMissing(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from include.common.journal import RunLog
 from include.common.sql import read_sql
 from include.cvas.config import Lake, Settings
-from include.cvas.contract import ACT, CNR, DCT, RENO, RFND, Kind, TransactionType
+from include.cvas.contract import ACT, CNR, DCT, LARGEST_AMOUNT, RENO, RFND, Kind, TransactionType
 from include.cvas.engine import lacks_space
 from include.cvas.lake import partition_files, read_partition_file
 from include.cvas.services import describe_price_points
@@ -76,8 +76,6 @@ FROM_CATALOGUE = ("service_name", "tme_category", "cpc_user_base")
 
 _STATEMENT = "select_subscriptions"
 _TYPES = {Kind.TEXT: "VARCHAR", Kind.INTEGER: "BIGINT", Kind.AMOUNT: "DOUBLE", Kind.TIMESTAMP: "TIMESTAMP"}
-# The decimals that sums are made of hold less.
-LARGEST_AMOUNT = 1e12
 
 
 def definition() -> str:

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from include.common.journal import RunLog, read_journal
@@ -219,13 +220,16 @@ def test_the_same_rows_by_history_or_day_by_day_are_the_same_partitions(past: Pa
 
 
 def test_months_the_files_do_not_have_go_and_other_types_stay(past: Past) -> None:
-    """R59: the type's tree is replaced."""
+    """R59: the type's tree is replaced; days too small for R33 do not go without a word."""
     fill_lake(past.lake, {RENO: [reno(), reno(trans_date="2025-06-01 00:00:00")], ACT: [act()]})
     with writing(past.lake, "cvas_test", RunLog()) as change:
         change.state.record(date(2025, 6, 2), RENO, LoadedDay(0, "empty"))
         change.publish(None)
     past.write("reno_atlas.csv", RENO, [reno(trans_date="2025-01-01 00:00:00")])
-    past.run(RENO)
+    assert past.run(RENO).warnings == (
+        "RENO: the files have nothing of 2 days between 2025-06-01 and 2025-11-10; the 2 rows that the lake had of "
+        "them are gone.",
+    )
     assert sorted(lake_hashes(past.lake)) == [
         "act/year_month=2025-11/data.parquet",
         "reno/year_month=2025-01/data.parquet",
@@ -325,6 +329,23 @@ def test_days_that_would_lose_more_than_half_of_their_rows_need_force(past: Past
     assert lake_hashes(past.lake) == files
     past.run(RENO, force=True)
     assert len(stored(past.lake, RENO)) == 19
+
+
+def test_rows_that_get_lost_on_the_way_stop_the_import(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R59: replaced only when what is stored are the rows that were kept."""
+    write = pl.DataFrame.write_parquet
+
+    def lossy(rows: pl.DataFrame, path: Path, **options: Any) -> None:
+        write(rows[1:] if "months" in path.parts else rows, path, **options)
+
+    fill_lake(past.lake, {RENO: [reno()]})
+    files = lake_hashes(past.lake)
+    past.write("reno_atlas.csv", RENO, MANY)
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lossy)
+    with pytest.raises(CheckFailed) as failed:
+        past.run(RENO)
+    assert failed.value.what == "cvas RENO: 60 rows were read, 57 were to be stored; nothing was changed."
+    assert lake_hashes(past.lake) == files
 
 
 def test_others_are_kept_out(past: Past) -> None:

@@ -470,6 +470,23 @@ def test_readers_refuse_a_lake_whose_change_was_killed_half_way(lake: Lake) -> N
         pass
 
 
+def test_a_change_that_fails_while_its_files_are_put_in_place_is_completed_by_the_next_one(lake: Lake) -> None:
+    """R35: the staged files stay with their journal."""
+    fill_lake(lake, {ACT: [act()]})
+    obstacle = lake.transactions / "reno" / "year_month=2025-11"
+    obstacle.parent.mkdir()
+    obstacle.write_text("not a folder")
+    with pytest.raises(OSError, match="year_month=2025-11"), writing(lake, "cvas_test", RunLog()) as change:  # noqa: PT012
+        change.write(ACT, "2025-11", frame(ACT, [act(rev=1.0)]))
+        change.write(RENO, "2025-11", frame(RENO, [reno()]))
+        change.publish(None)
+    assert (staging_of(lake) / "reno" / "2025-11.parquet").exists()
+    obstacle.unlink()
+    assert "it is complete now" in adopt(lake)[0]
+    assert (stored(lake, ACT), stored(lake, RENO)) == (typed(ACT, [act(rev=1.0)]), typed(RENO, [reno()]))
+    assert check_fingerprints(lake, read_state(lake)) == []
+
+
 def test_what_a_killed_change_had_only_staged_is_removed_and_reported(lake: Lake) -> None:
     fill_lake(lake, {ACT: [act()]})
     files = data_hashes(lake)

@@ -10,7 +10,7 @@ import pytest
 
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import RENO, RFND
-from include.cvas.counters import BY_SERVICE, count_transactions
+from include.cvas.counters import BY_SERVICE, count_transactions, missing_days
 from include.cvas.monthly import LIFETIME, REFUNDS, REVENUE, write_reports
 from include.errors import SourceMissing
 from tests.unit.cvas_helpers import DAY, NOW, PHONE, USER, file_hashes, fill_lake, reno, rfnd, write_legacy
@@ -92,6 +92,18 @@ def test_revenue_is_told_per_service_and_month(lake: Lake) -> None:
         "2025-11,Escudo Movil,Free Time,1.0\n"
         "2025-11,UNKNOWN,,1.64\n"
     )
+
+
+def test_days_that_revenue_lacks_are_told(lake: Lake) -> None:
+    """Section 7: a month that looks complete and is not would settle providers with too little."""
+    fill_lake(lake, {RENO: [reno(), reno(trans_date="2025-08-01 10:00:00"), reno(trans_date="2025-08-02 10:00:00")]})
+    count(lake)
+    assert write_reports(lake, day=DAY, now=NOW, settings=Settings()).warnings == (
+        "revenue_monthly.csv lacks 2 days that were never counted, the first is 2025-08-01; trigger cvas_counters with "
+        "missing, then this again.",
+    )
+    count_transactions(lake, days=missing_days(lake), day=DAY, now=NOW, settings=Settings())
+    assert write_reports(lake, day=DAY, now=NOW, settings=Settings()).warnings == ()
 
 
 def test_lifetime_is_told_per_service_and_month_of_activation(lake: Lake) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import random
+import threading
 from datetime import date, datetime
 from pathlib import Path
 
@@ -224,6 +226,14 @@ def test_what_is_no_number_rejects_its_row(folder: Folder, text: str) -> None:
     """R27."""
     parsed = folder.parse(csv_text(RFND, [rfnd(rfnd_amount=text)]), RFND)
     assert parsed.rejects.rows() == [(2, "rfnd_amount", "not a number", text)]
+
+
+def test_amounts_that_sums_cannot_hold_are_rejected_and_smaller_ones_are_not(folder: Folder) -> None:
+    """R27, R48: the view could not be built as long as such a row is in the lake."""
+    rows = [rfnd(rfnd_amount=amount) for amount in ("1e12", "-1e12", "999999999999", "-999999999999")]
+    parsed = folder.parse(csv_text(RFND, rows), RFND)
+    assert parsed.rejects["row"].to_list() == [2, 3]
+    assert parsed.frame["rfnd_amount"].to_list() == [999999999999.0, -999999999999.0]
 
 
 def test_required_values_that_are_missing_reject_their_rows(folder: Folder) -> None:
@@ -519,13 +529,31 @@ def test_a_large_file_is_read_in_parts_that_together_are_all_of_it(
         list(parse_in_blocks(file, CNR, strict=True))
 
 
-def test_a_quote_that_swallows_more_than_a_block_is_refused_early(
+def test_a_quote_that_swallows_more_than_a_block_is_refused_before_the_end(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory stays bounded."""
+    """R59: memory stays bounded; here the end never comes."""
     monkeypatch.setattr(parse, "BLOCK", 200)
-    refused = folder.refusal(CNR_HEADER + CNR_ROW + CNR_ROW.replace("CCC", '"') + CNR_ROW * 1_000)
-    assert refused.what == "cvas CNR: 2025-11-10/CNR.csv, line 3: the row has no end, the file is cut off."
+    endless = folder.path / "CNR.csv"
+    os.mkfifo(endless)
+    refused, waited_in_vain = threading.Event(), []
+
+    def write() -> None:
+        with endless.open("wb") as stream:
+            stream.write((CNR_HEADER + CNR_ROW + CNR_ROW.replace("CCC", '"') + CNR_ROW * 100).encode())
+            stream.flush()
+            waited_in_vain.append(not refused.wait(20))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(ContractViolation) as refusal:
+            parse_transactions(endless, CNR)
+    finally:
+        refused.set()
+        writer.join()
+    assert refusal.value.what == "cvas CNR: 2025-11-10/CNR.csv, line 3: the row has no end, the file is cut off."
+    assert waited_in_vain == [False]
 
 
 def test_a_day_of_usual_size_is_read_exactly(folder: Folder) -> None:

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from include.common.journal import RunLog, read_journal
@@ -16,7 +17,7 @@ from include.cvas.history import import_history
 from include.cvas.lake import UNDATED, LoadedDay, check_fingerprints, read_state, reading, touched_file, writing
 from include.cvas.load import load_transactions
 from include.cvas.refunds import repair_refunds
-from include.errors import StoreBusy
+from include.errors import CheckFailed, StoreBusy
 from tests.unit.cvas_helpers import (
     DAY,
     NOW,
@@ -131,9 +132,11 @@ def test_they_go_with_their_folder_once_every_day_is_covered(lake: Lake, covered
 def test_rows_that_do_have_a_date_move_to_their_month(lake: Lake) -> None:
     """R29; a row of the same key in the month wins, like the later of two such rows (R31)."""
     there = rfnd(refnd_date="2025-10-05", rfnd_amount=5.0)
-    write_legacy(lake, RFND, "2025-10", [there], name="data.parquet")
+    nobody = rfnd(refnd_date="2025-10-05", sbnid=None, tmuserid=None, rfnd_amount=0.5)
+    write_legacy(lake, RFND, "2025-10", [there, nobody], name="data.parquet")
     rows = [
         rfnd(refnd_date="2025-10-05", rfnd_amount=6.0),
+        {**nobody, "rfnd_amount": 7.0},
         rfnd(refnd_date="2025-10-05", cpc=None, rfnd_amount=1.25),
         rfnd(refnd_date="2025-09-30", sbnid=None, rfnd_amount=2.0),
         rfnd(refnd_date="2025-09-30", sbnid=None, rfnd_amount=3.0),
@@ -143,12 +146,12 @@ def test_rows_that_do_have_a_date_move_to_their_month(lake: Lake) -> None:
     result = repair(lake)
     assert result.facts == {
         "dry_run": False,
-        "before": total(6, 26.25),
-        "plan": plan(moved=total(2, 4.25), duplicates=total(2, 8.0), kept=total(1, 9.0)),
-        "after": total(4, 18.25),
+        "before": total(8, 33.75),
+        "plan": plan(moved=total(2, 4.25), duplicates=total(3, 15.0), kept=total(1, 9.0)),
+        "after": total(5, 18.75),
         "days_not_covered": 1,
     }
-    assert stored(lake, RFND) == typed(RFND, [rows[3], there, rows[1], rows[4]])
+    assert stored(lake, RFND) == typed(RFND, [rows[4], there, rows[2], nobody, rows[5]])
     assert sorted(lake_hashes(lake)) == [
         "rfnd/year_month=2025-09/data.parquet",
         "rfnd/year_month=2025-10/data.parquet",
@@ -158,7 +161,7 @@ def test_rows_that_do_have_a_date_move_to_their_month(lake: Lake) -> None:
     state = read_state(lake)
     assert state.days == {
         date(2025, 9, 30): {"RFND": LoadedDay(1, "found")},
-        date(2025, 10, 5): {"RFND": LoadedDay(2, "found")},
+        date(2025, 10, 5): {"RFND": LoadedDay(3, "found")},
     }
     assert check_fingerprints(lake, state) == []
 
@@ -203,6 +206,27 @@ def test_the_sums_are_exact(lake: Lake) -> None:
     rows = undated(*(rfnd(sbnid=n, rfnd_amount=0.1) for n in range(10_001)))
     write_legacy(lake, RFND, UNDATED, rows, name="a.parquet")
     assert repair(lake).facts["before"] == total(10_001, 1000.1)
+
+
+def test_a_repair_that_does_not_do_what_it_planned_is_not_published(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R29: before and after must match the plan."""
+    write = pl.DataFrame.write_parquet
+
+    def corrupting(rows: pl.DataFrame, path: Path, **options: Any) -> None:
+        write(rows.with_columns(pl.col("rfnd_amount") + 0.01), path, **options)
+
+    write_legacy(lake, RFND, UNDATED, [rfnd(refnd_date="2025-09-30")], name="a.parquet")
+    files = data_hashes(lake)
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", corrupting)
+    with pytest.raises(CheckFailed) as failed:
+        repair(lake)
+    assert failed.value.what == (
+        "cvas RFND: 1 rows of 3.70 euro would be there after the repair instead of 1 rows of 3.69 euro; nothing was "
+        "changed."
+    )
+    assert data_hashes(lake) == files
 
 
 def test_there_may_be_nothing_to_repair(lake: Lake) -> None:

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 from include.common import locks
+from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import ACT, CNR, DCT, PPD, RENO, RFND
-from include.cvas.lake import UNDATED, partition_path
+from include.cvas.lake import UNDATED, LoadedDay, partition_path, writing
 from include.cvas.view import build_subscriptions, read_view_state
 from include.errors import AlreadyRunning, ContractViolation, SourceMissing, StoreBusy, StoreFull
 from tests.unit.cvas_helpers import (
@@ -30,6 +31,7 @@ from tests.unit.cvas_helpers import (
     cnr,
     dct,
     fill_lake,
+    frame,
     ppd,
     reno,
     rfnd,
@@ -707,6 +709,23 @@ def test_without_a_day_that_is_loaded_the_newest_event_counts_and_the_log_says_s
     write_legacy(lake, RFND, "2025-11", [rfnd(refnd_date="2025-11-21")], name="b.parquet")
     assert build(lake, as_of=None).facts["as_of"] == "2025-11-22"
     assert "follows the newest event, of 2025-11-21" in caplog.text
+
+
+def test_an_as_of_date_before_the_newest_rows_is_told(lake: Lake) -> None:
+    """R47: an old day was loaded into a lake of which no newer day is known to be whole."""
+    fill_lake(lake, {ACT: [act(trans_date="2024-10-06 10:00:00", act_date="2024-10-06 10:00:00")]})
+    assert "Lives are counted" not in " ".join(build(lake, as_of=None).warnings)
+    with writing(lake, "cvas_test", RunLog()) as change:
+        change.write(ACT, "2025-11", frame(ACT, [act()]))
+        change.state.record(DAY, ACT, LoadedDay(1, "found"))
+        change.publish(None)
+    result = build(lake, as_of=None)
+    assert result.facts["as_of"] == "2024-10-07"
+    (told,) = (text for text in result.warnings if text.startswith("Lives are counted"))
+    assert told == (
+        "Lives are counted to 2024-10-07, although the lake has rows up to 2025-11-10: no day after 2024-10-06 is "
+        "loaded with all its types. Load the newest day."
+    )
 
 
 # --- catalogue and user base --------------------------------------------------------------------------------------
