@@ -30,14 +30,12 @@ class Column:
     """One column of a type.
 
     ``required``: a row without it is rejected. ``lenient``: what cannot be read becomes null, with a warning.
-    ``personal``: identifies a subscriber and never reaches a log, message, report or rejected row.
     """
 
     name: str
     kind: Kind
     required: bool = False
     lenient: bool = False
-    personal: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class TransactionType:
         return {column.name: types[column.kind] for column in self.columns}
 
 
-_USER = (Column("tmuserid", Kind.TEXT, personal=True), Column("msisdn", Kind.TEXT, personal=True))
+_USER = (Column("tmuserid", Kind.TEXT), Column("msisdn", Kind.TEXT))
 _CPC = Column("cpc", Kind.INTEGER)
 _TYPE_ID = Column("trans_type_id", Kind.INTEGER, required=True)
 _CHANNEL_ID = Column("channel_id", Kind.INTEGER, lenient=True)

@@ -14,12 +14,14 @@ from include.common.files import atomic_write, require_space, sha256_of
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.cvas.config import ZONE, Lake, Settings
-from include.cvas.contract import PPD, TYPES, TransactionType
+from include.cvas.contract import PPD, RFND, TYPES, TransactionType
 from include.cvas.lake import (
+    UNDATED,
     Change,
     LoadedDay,
     in_order,
     month_of,
+    partition_files,
     partition_name,
     writing,
 )
@@ -76,6 +78,11 @@ def load_transactions(
         for kind in TYPES:
             loaded = LoadedDay(counts[kind.name].rows, files.source(kind), files.hashes[kind])
             change.state.record(day, kind, loaded)
+        if parsed[RFND].frame.height and partition_files(lake, RFND).get(UNDATED):
+            run.warn(
+                "Refunds without a month are still in the lake; those of a day that was fetched again count twice"
+                " until cvas_repair_refunds has run."
+            )
         with run.phase("publish", percent=100):
             change.publish(_touched(counts))
         return _result(lake, day, parsed, counts, run)

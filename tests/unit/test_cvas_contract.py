@@ -73,7 +73,6 @@ def test_what_a_row_cannot_do_without() -> None:
     }
     for kind in TYPES:
         assert set(columns(kind, "lenient")) == {"channel_id", "tef_prov"} & set(kind.column_names)
-        assert set(columns(kind, "personal")) == {"tmuserid", "msisdn"} & set(kind.column_names)
 
 
 def test_keys_dates_and_type_numbers() -> None:

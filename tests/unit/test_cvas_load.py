@@ -495,6 +495,7 @@ def test_undated_refunds_stay_where_they_are_and_new_ones_never_go_there(lake: L
     result = load_rows(lake, {RFND: [rfnd(refnd_date="2025-11-10"), rfnd(refnd_date=None)]})
     assert old.read_bytes() == before
     assert counts(result, RFND)["rejected"] == 1
+    assert "until cvas_repair_refunds has run" in " ".join(result.warnings)
     assert sorted(lake_hashes(lake)) == [
         "rfnd/year_month=2025-11/data.parquet",
         f"rfnd/year_month={UNDATED}/part-0.parquet",

@@ -25,6 +25,7 @@ from tests.unit.cvas_helpers import (
     act,
     csv_text,
     data_hashes,
+    fill_lake,
     lake_hashes,
     rfnd,
     stored,
@@ -172,6 +173,15 @@ def test_days_found_in_the_lake_do_not_cover_anything(lake: Lake) -> None:
     for _ in range(2):
         assert repair(lake).facts["plan"]["kept"] == total(1, 3.69)
     assert len(stored(lake, RFND)) == 2
+
+
+def test_a_day_loaded_before_it_was_over_does_not_cover_anything(lake: Lake) -> None:
+    """R29: it may have had more refunds."""
+    write_legacy(lake, RFND, UNDATED, undated(rfnd()), name="a.parquet")
+    fill_lake(lake, {RFND: [rfnd()]}, source="partial")
+    assert repair(lake).facts["plan"]["kept"] == total(1, 3.69)
+    fill_lake(lake, {RFND: [rfnd(sbnid=2)]}, source="daily")
+    assert repair(lake).facts["plan"]["removed"] == total(1, 3.69)
 
 
 def test_dated_rows_of_a_day_that_was_loaded_are_outdated(lake: Lake) -> None:

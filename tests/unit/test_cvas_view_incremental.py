@@ -394,6 +394,15 @@ def test_a_damaged_state_of_the_lake_does_not_stop_the_view(lake: Lake) -> None:
     assert view(lake) == before
 
 
+def test_what_others_changed_before_a_load_reaches_the_view_with_it(lake: Lake) -> None:
+    """R53 h: the load takes the partition as it is, and only knows the subscriptions of its own day."""
+    write_legacy(lake, DCT, "2025-10", [dct(subscription_id=1, trans_date="2025-10-31 00:00:00")], name="other.parquet")
+    load(lake, DAY, {RENO: [reno(subscription_id=2)]})
+    assert mode(lake) == "full"
+    assert is_exact(lake)
+    assert {row["subscription_id"]: row["subscription_status"] for row in view(lake)}[1] != "Active"
+
+
 def test_history_that_was_repaired_is_made_anew(lake: Lake) -> None:
     """R29, R53: refunds that move out of the undated partition."""
     write_legacy(lake, RFND, UNDATED, [rfnd(sbnid=1, refnd_date="2025-11-03")], name="old.parquet")
