@@ -1,4 +1,4 @@
-"""The whole estate in a running Airflow, once for all tests of this tier."""
+"""A system's estate in a running Airflow, once for all tests of a file."""
 
 import json
 import os
@@ -180,7 +180,8 @@ def running(world: World, state: Path) -> Iterator[tuple[Airflow, NotificationSi
     shutil.rmtree(state, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+# One Airflow at a time: a second one would take the cores from the tests that measure out their patience.
+@pytest.fixture(scope="module")
 def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     state = tmp_path_factory.mktemp("estate")
     world = CommercialLog(state / "commercial_log", history=2_000)
@@ -188,7 +189,7 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
         yield Station(airflow, world, sink)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def telecom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telecom]:
     state = tmp_path_factory.mktemp("telecom")
     world = Cvas(state / "cvas", scale=0.05, history_days=20)
