@@ -41,6 +41,7 @@ def open_engine(lake: Lake, settings: Settings) -> Iterator[duckdb.DuckDBPyConne
                 "enable_external_file_cache": "false",
             }
         )
+        engine.execute("SET enable_progress_bar = false")  # it would fill the task's log
         try:
             yield engine
         except duckdb.Error as error:
