@@ -6,12 +6,51 @@ point of no return: without it nothing has happened, with it :func:`finish` comp
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from include.common.files import GROUP_READABLE, atomic_write, sync
+from include.common.files import GROUP_READABLE, atomic_write, sync, temporary_beside
+from include.common.journal import RunLog
 from include.errors import CheckFailed
+
+# In the folder of the staged files.
+JOURNAL = "journal.json"
+
+
+@contextmanager
+def staging(folder: Path, run: RunLog, *, what: str) -> Iterator[Path]:
+    """An empty folder to stage files in, gone when the block ends; its journal is ``JOURNAL``.
+
+    What a killed process left in it is finished or removed first, and reported: ``what`` had been killed. Files that a
+    journal still needs stay for the next one. The caller holds the lock of the store.
+    """
+    journal = folder / JOURNAL
+    if journal.exists():
+        placed = finish(journal)
+        run.warn(
+            f"{what} had been killed while its files were put in place; {len(placed)} more were, and it is complete "
+            "now."
+        )
+    elif folder.is_dir() and any(folder.iterdir()):
+        run.warn(f"{what} had been killed before any of its files were in place; it was undone.")
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        if not journal.exists():
+            shutil.rmtree(folder)
+
+
+def write_staged(path: Path, content: bytes) -> Path:
+    """Write a small file of the staging folder; its path. Raises StoreFull if there is no space left."""
+    with temporary_beside(path) as temporary:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    return path
 
 
 def publish_together(journal: Path, files: Mapping[Path, Path], *, remove: Iterable[Path] = ()) -> None:

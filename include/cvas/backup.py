@@ -17,7 +17,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 from include.common import locks
 from include.common.backups import Generations
 from include.common.files import require_space, sha256_of
-from include.common.filesets import finish, publish_together
+from include.common.filesets import JOURNAL, finish, publish_together
 from include.common.journal import RunLog
 from include.common.objectstores import ObjectStore
 from include.common.results import StepResult
@@ -36,7 +36,6 @@ _BACKUPS = Generations("cvas_backup", ".zip", ZONE)
 _BEFORE = Generations("cvas_before_restore", ".zip", ZONE)
 _MEMBER = re.compile(r"Parquet_Data/aggregated/subscriptions\.parquet|MASTERCPC\.csv|_state/(?!.*\.\.).+[^/]")
 _ARCHIVED = re.compile(r"([a-z]+_\d{4}-\d{2})_[0-9a-f]{16}\.parquet")
-JOURNAL = "journal.json"
 
 
 def back_up(store: ObjectStore, lake: Lake, *, day: date, now: datetime, settings: Settings) -> StepResult:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from include.common.files import atomic_write
 from include.common.journal import RunLog
 from include.common.results import StepResult
-from include.common.sql import read_sql
 from include.cvas.config import ZONE, Lake
+from include.cvas.tables import rows_of
 from include.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -49,20 +49,13 @@ def conclude(
     target = lake.reports(day) / f"{check}.json"
     with atomic_write(target) as temporary:
         temporary.write_text(json.dumps(report, indent=1, default=_iso) + "\n", encoding="utf-8")
-    run.facts.update(rows=read, failures=len(failures), warnings=len(run.warnings))
+    run.facts.update(rows=read, failures=len(failures))
     if failures:
         raise CheckFailed(
             f"cvas: the check of the {check} failed: {' '.join(failures)}",
             next_step=f"See {target} for the figures.",
         )
     return StepResult(where=str(target), read=read, warnings=tuple(run.warnings), facts={"check": check})
-
-
-def rows_of(engine: duckdb.DuckDBPyConnection, statement: str, **values: object) -> list[dict[str, Any]]:
-    """The rows that ``include/sql/cvas/<statement>.sql`` selects, by column name."""
-    found = engine.execute(read_sql("cvas", statement), values or None)
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def time_queries(

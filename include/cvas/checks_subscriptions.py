@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from include.common import locks
 from include.common.journal import RunLog
 from include.common.results import StepResult
-from include.cvas.checks import LISTED, conclude, rows_of, time_queries
+from include.cvas.checks import LISTED, conclude, time_queries
 from include.cvas.config import Lake, Settings
 from include.cvas.engine import open_engine
 from include.cvas.stage import stage
-from include.cvas.tables import show_subscriptions
+from include.cvas.tables import rows_of, show_subscriptions
 from include.cvas.view import compare_with_rebuild
 from include.cvas.view_query import COLUMNS
 from include.errors import SourceMissing, StaleInput

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.common.journal import RunLog
 from include.common.results import StepResult
-from include.cvas.checks import LISTED, conclude, rows_of, time_queries
+from include.cvas.checks import LISTED, conclude, time_queries
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import ACT, CNR, DCT, RENO, RFND, TYPES, TransactionType
 from include.cvas.engine import open_engine
@@ -16,7 +16,7 @@ from include.cvas.gaps import missing_days
 from include.cvas.lake import UNDATED, partition_files, read_state, reading
 from include.cvas.privacy import masked
 from include.cvas.stage import stage
-from include.cvas.tables import show_transactions
+from include.cvas.tables import rows_of, show_transactions
 from include.errors import CheckFailed
 
 if TYPE_CHECKING:

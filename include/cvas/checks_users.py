@@ -7,12 +7,12 @@ from typing import Any
 
 from include.common.results import StepResult
 from include.common.sql import read_sql
-from include.cvas.checks import conclude, rows_of
+from include.cvas.checks import conclude
 from include.cvas.config import Lake, Settings
 from include.cvas.engine import open_engine
 from include.cvas.lake import reading
 from include.cvas.stage import stage
-from include.cvas.tables import show_transactions
+from include.cvas.tables import rows_of, show_transactions
 
 JOB = "cvas_check_users"
 

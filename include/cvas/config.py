@@ -122,6 +122,16 @@ class Settings:
     keep_backups: int = 7
     archive_after_months: int = 0
 
+    @property
+    def excluded_words(self) -> list[str]:
+        """What is compared with the names of services."""
+        return sorted({word.strip().casefold() for word in self.excluded_services} - {""})
+
+    def excludes(self, service: str) -> bool:
+        """Whether a service is left out because its name contains one of ``excluded_services`` (R12)."""
+        folded = service.casefold()
+        return any(word in folded for word in self.excluded_words)
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Settings":
         """Settings from a JSON object; what it does not name keeps its default.

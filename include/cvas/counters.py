@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.common import locks
 from include.common.files import require_space, sha256_of
-from include.common.filesets import finish, publish_together
+from include.common.filesets import JOURNAL, publish_together, staging
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.common.sql import read_sql
 from include.cvas.config import ZONE, Lake, Settings
 from include.cvas.contract import TYPES
 from include.cvas.engine import open_engine
-from include.cvas.lake import partition_files, reading
+from include.cvas.lake import partition_files, readable, reading
 from include.cvas.lookup import phone_number
 from include.cvas.mastercpc import UNKNOWN, read_mastercpc
 from include.cvas.privacy import masked
@@ -71,9 +70,11 @@ def count_transactions(
     Raises SourceMissing without MASTERCPC.csv, ContractViolation for a file that is not as agreed, StoreFull, StoreBusy
     while the lake is written, AlreadyRunning.
     """
-    with stage(lake, JOB, day, now=now, settings=settings) as run, locks.hold(lake.counters_lock, JOB):
-        if finished := finish(_journal(lake)):
-            run.warn(f"A count had been killed while its files were put in place; {len(finished)} more were.")
+    with (
+        stage(lake, JOB, day, now=now, settings=settings) as run,
+        locks.hold(lake.counters_lock, JOB),
+        staging(lake.staging / "counters", run, what="A count") as folder,
+    ):
         master = read_mastercpc(lake.mastercpc)
         for warning in master.warnings:
             run.warn(warning)
@@ -93,7 +94,7 @@ def count_transactions(
         facts |= {"first": f"{due[0]}", "last": f"{due[-1]}", **_report(counted, due, master.frame, run)}
         after = _replace(before, due, _describe(counted, master.frame, lake, settings), now)
         with run.phase("publish", percent=100):
-            written = _publish(lake, after)
+            written = _publish(lake, after, folder)
         run.facts.update(days=len(due), transactions=facts["transactions"])
         return StepResult(
             where=str(lake.counters),
@@ -108,8 +109,8 @@ def count_transactions(
 def missing_days(lake: Lake) -> list[date]:
     """The days that have transactions in the lake and no counters, oldest first.
 
-    Raises ContractViolation naming a partition or counter file that cannot be read, StoreBusy while the lake is
-    written.
+    Raises CheckFailed naming a partition that cannot be read, ContractViolation naming such a counter file, StoreBusy
+    while the lake is written.
     """
     import polars as pl
 
@@ -117,7 +118,7 @@ def missing_days(lake: Lake) -> list[date]:
     with reading(lake, JOB):
         for kind in TYPES:
             for file in (file for files in partition_files(lake, kind).values() for file in files):
-                with _readable(file):
+                with readable(file):
                     days = pl.scan_parquet(file).select(pl.col(kind.event_date).cast(pl.Date).unique())
                     present.update(days.drop_nulls().collect().to_series())
     return sorted(present - _counted_days(lake, read_counters(lake)))
@@ -166,7 +167,7 @@ def _readable(file: Path) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ContractViolation(
             f"cvas: {file} cannot be read: {masked(str(error)).splitlines()[0]}",
-            next_step="Restore the file. Counters can also be moved away and counted again, partitions loaded again.",
+            next_step="Restore the file, or move it away and count the days again.",
         ) from None
 
 
@@ -256,8 +257,7 @@ def _describe(counted: pl.DataFrame, catalogue: pl.DataFrame, lake: Lake, settin
 
     by_cpc = counted.drop_nulls("cpc").drop("transactions")
     named = _named(by_cpc, catalogue)
-    words = {word.strip().casefold() for word in settings.excluded_services} - {""}
-    excluded = [name for name in named["service_name"].unique() if any(word in name.casefold() for word in words)]
+    excluded = [name for name in named["service_name"].unique() if settings.excludes(name)]
     by_service = named.filter(~pl.col("service_name").is_in(excluded))
     order = (*_SERVICE, "cpc", "cpc_period", "cpc_price", *COUNTS, *MONEY)
     return Counters(by_cpc, by_service.select(order), _kpis(by_service, _named(read_user_base_by_cpc(lake), catalogue)))
@@ -341,32 +341,18 @@ def _replace(before: Counters, days: list[date], fresh: Counters, now: datetime)
     )
 
 
-def _publish(lake: Lake, counters: Counters) -> list[Path]:
-    """Put the files in place, all at once; those that changed."""
-    journal = _journal(lake)
-    folder = journal.parent
-    shutil.rmtree(folder, ignore_errors=True)
+def _publish(lake: Lake, counters: Counters, folder: Path) -> list[Path]:
+    """Put the files in place, all at once; those that changed. ``folder`` is for what is not finished."""
     require_space(folder, sum(int(frame.estimated_size()) for frame in counters))
     staged = {lake.counters / name: folder / name for name in (BY_CPC, BY_SERVICE, KPIS)}
-    try:
-        for frame, file in zip(counters, staged.values(), strict=True):
-            if file.suffix == ".parquet":
-                frame.write_parquet(file, compression="snappy")
-            else:
-                write_csv(frame, file)
-        changed = {
-            target: file
-            for target, file in staged.items()
-            if not target.exists() or sha256_of(target) != sha256_of(file)
-        }
-        if changed:
-            publish_together(journal, changed)
-    finally:
-        # A journal needs its files.
-        if not journal.exists():
-            shutil.rmtree(folder)
+    for frame, file in zip(counters, staged.values(), strict=True):
+        if file.suffix == ".parquet":
+            frame.write_parquet(file, compression="snappy")
+        else:
+            write_csv(frame, file)
+    changed = {
+        target: file for target, file in staged.items() if not target.exists() or sha256_of(target) != sha256_of(file)
+    }
+    if changed:
+        publish_together(folder / JOURNAL, changed)
     return list(changed)
-
-
-def _journal(lake: Lake) -> Path:
-    return lake.staging / "counters" / "journal.json"

@@ -10,10 +10,8 @@ from datetime import date, datetime, time, timedelta
 from include.common.files import sha256_of
 from include.cvas.config import Lake
 from include.cvas.contract import TYPES, TransactionType
-from include.cvas.lake import UNDATED, LakeState, month_of, partition_files
+from include.cvas.lake import UNDATED, LakeState, month_of, partition_files, readable
 from include.cvas.manifest import FileEntry, daily_file, read_manifest
-from include.cvas.privacy import masked
-from include.errors import CheckFailed
 
 # The verdicts that need nobody's attention.
 LOADED = "loaded"
@@ -114,13 +112,8 @@ def _stored_rows(lake: Lake, day: date, kind: TransactionType) -> int:
     begin = datetime.combine(day, time())
     rows = 0
     for file in (*partitions.get(month_of(day), ()), *partitions.get(UNDATED, ())):
-        try:
+        with readable(file):
             scan = pl.scan_parquet(file, hive_partitioning=False, glob=False)
             of_day = scan.filter(moment >= begin, moment < begin + timedelta(days=1))
             rows += of_day.select(pl.len()).collect().item()
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            raise CheckFailed(
-                f"cvas: {file} cannot be read: {masked(str(error).strip().partition(chr(10))[0])[:200]}",
-                next_step=f"Move it away, then fetch and load the days of {month_of(day)} again.",
-            ) from None
     return rows

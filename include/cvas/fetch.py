@@ -88,13 +88,15 @@ def fetch_transactions(
         if missing:
             run.say(f"Not fetched yet: {', '.join(missing)}")
         rows = {name: entry.rows for name, entry in fetch.entries.items()}
+        facts = {"rows": rows, "missing": missing, "complete": is_complete(lake, day), **run.facts, **run.durations}
+        run.facts.update(rows)
         return StepResult(
             where=str(lake.daily(day)),
             read=sum(rows.values()),
             written=sum(rows.values()),
             bytes=sum(entry.bytes for entry in done),
             warnings=tuple(run.warnings),
-            facts={"rows": rows, "missing": missing, "complete": is_complete(lake, day), **run.facts, **run.durations},
+            facts=facts,
         )
 
 

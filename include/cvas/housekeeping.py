@@ -10,6 +10,7 @@ from pathlib import Path
 
 from include.common import locks
 from include.common.files import atomic_write
+from include.common.filesets import JOURNAL
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
@@ -110,7 +111,7 @@ def _remove_leftovers(lake: Lake, run: RunLog) -> list[str]:
             run.warn(f"{leftover} belongs to nothing that is known here; move it away.")
             continue
         with suppress(AlreadyRunning, StoreBusy), locks.hold(lock, JOB):
-            if not (leftover / "journal.json").exists():
+            if not (leftover / JOURNAL).exists():
                 shutil.rmtree(leftover)
                 removed.append(leftover.name)
     return removed

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.common import locks
 from include.common.files import sync, temporary_beside
-from include.common.filesets import finish, publish_together
+from include.common.filesets import JOURNAL, publish_together, staging, write_staged
 from include.common.journal import RunLog
 from include.cvas.config import Lake
 from include.cvas.contract import TYPES, TransactionType
@@ -90,7 +89,7 @@ def read_partition_file(path: Path, kind: TransactionType) -> pl.DataFrame:
     """The rows of one file of a partition; see :func:`read_partition`."""
     import polars as pl
 
-    with _readable(path):
+    with readable(path):
         frame = pl.read_parquet(path, hive_partitioning=False, glob=False)
     # Some writers repeat the folder's name inside.
     different = set(kind.column_names) ^ (set(frame.columns) - {"year_month"})
@@ -99,7 +98,7 @@ def read_partition_file(path: Path, kind: TransactionType) -> pl.DataFrame:
             f"cvas: {path} has other columns than agreed: {', '.join(sorted(different))}.",
             next_step=_replace_month(path),
         )
-    with _readable(path):
+    with readable(path):
         return frame.select(pl.col(name).cast(dtype) for name, dtype in kind.schema().items())
 
 
@@ -110,7 +109,8 @@ def in_order(frame: pl.DataFrame, kind: TransactionType) -> pl.DataFrame:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
+    """Whatever polars and the system say about a partition file becomes CheckFailed naming it and what to do."""
     import polars as pl
 
     try:
@@ -270,7 +270,7 @@ def staging_of(lake: Lake) -> Path:
 
 
 def _journal(lake: Lake) -> Path:
-    return staging_of(lake) / "journal.json"
+    return staging_of(lake) / JOURNAL
 
 
 @contextmanager
@@ -295,29 +295,8 @@ def writing(lake: Lake, job: str, run: RunLog) -> Iterator[Change]:
     Partitions that somebody else changed are taken as they are from then on, with a warning.
     Raises AlreadyRunning, StoreBusy, CheckFailed for a partition that cannot be read.
     """
-    with locks.hold(lake.lock, job):
-        _recover(lake, run)
-        staging_of(lake).mkdir(parents=True)
-        try:
-            yield Change(lake, run)
-        finally:
-            # A journal needs its staged files.
-            if not _journal(lake).exists():
-                shutil.rmtree(staging_of(lake))
-
-
-def _recover(lake: Lake, run: RunLog) -> None:
-    staged = staging_of(lake)
-    if _journal(lake).exists():
-        placed = finish(_journal(lake))
-        run.warn(
-            f"A change of the lake had been killed while its files were put in place; {len(placed)} more were, and it "
-            "is complete now."
-        )
-    elif staged.is_dir() and any(staged.iterdir()):
-        run.warn("A change of the lake had been killed before any of its files were in place; it was undone.")
-    if staged.exists():
-        shutil.rmtree(staged)
+    with locks.hold(lake.lock, job), staging(staging_of(lake), run, what="A change of the lake"):
+        yield Change(lake, run)
 
 
 class Change:
@@ -399,10 +378,7 @@ class Change:
             ids = touched.drop_nulls().unique().sort().alias("subscription_id").to_frame()
             files[touched_file(self.lake, self.state.change)] = staging_of(self.lake) / "touched"
             write_parquet(ids, staging_of(self.lake) / "touched")
-        staged_state = staging_of(self.lake) / "lake.json"
-        with temporary_beside(staged_state) as temporary:
-            temporary.write_text(_as_text(self.state), encoding="utf-8")
-            temporary.replace(staged_state)
+        staged_state = write_staged(staging_of(self.lake) / "lake.json", _as_text(self.state).encode())
         files[state_file(self.lake)] = staged_state
         publish_together(_journal(self.lake), files, remove=replaced)
 
@@ -475,7 +451,7 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 def _read_column(path: Path, column: str) -> pl.Series:
     import polars as pl
 
-    with _readable(path):
+    with readable(path):
         return pl.read_parquet(path, columns=[column], hive_partitioning=False, glob=False).to_series()
 
 

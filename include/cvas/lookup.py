@@ -10,11 +10,10 @@ from typing import Any
 
 from include.common import locks
 from include.common.tables import render_table, render_value
-from include.cvas.checks import rows_of
 from include.cvas.config import Lake, Settings
 from include.cvas.engine import open_engine
 from include.cvas.lake import reading
-from include.cvas.tables import show_subscriptions, show_transactions
+from include.cvas.tables import rows_of, show_subscriptions, show_transactions
 from include.errors import RequestRefused
 
 JOB = "cvas_look_up"

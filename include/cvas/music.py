@@ -6,12 +6,11 @@ from datetime import date, datetime
 
 from include.common import locks
 from include.common.results import StepResult
-from include.cvas.checks import rows_of
 from include.cvas.config import Lake, Settings
 from include.cvas.engine import open_engine
 from include.cvas.mastercpc import read_mastercpc
 from include.cvas.stage import stage
-from include.cvas.tables import export, show_subscriptions
+from include.cvas.tables import export, rows_of, show_subscriptions
 from include.errors import CheckFailed, ContractViolation
 
 JOB = "cvas_music_extract"

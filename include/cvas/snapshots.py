@@ -7,7 +7,6 @@ import codecs
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,17 +18,23 @@ from typing import NamedTuple
 
 from include.common import locks, shares
 from include.common.files import require_space, sha256_of, temporary_beside
-from include.common.filesets import finish, publish_together
+from include.common.filesets import JOURNAL, publish_together, staging, write_staged
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.common.shares import FetchedFile, Share
 from include.cvas.config import ZONE, Lake, Settings
 from include.cvas.records import read_records, unreadable
 from include.cvas.stage import stage
-from include.errors import ContractViolation, RequestRefused, SourceChanging, SourceMissing, StaleInput
+from include.errors import (
+    ContractViolation,
+    RequestRefused,
+    SourceChanging,
+    SourceMissing,
+    SourceUnavailable,
+    StaleInput,
+)
 
 JOB = "cvas_snapshot"
-JOURNAL = "journal.json"
 FETCHED = "fetched.csv"
 COLUMNS = ("cpc", "content_provider", "service_name", "last_billed_amount", "tme_category", "channel_desc", "count")
 SMALLEST = 100
@@ -100,29 +105,11 @@ def writing_user_base(lake: Lake, job: str, run: RunLog) -> Iterator[Path]:
 
     Raises AlreadyRunning or StoreBusy.
     """
-    staging = lake.staging / "user_base"
-    journal = staging / JOURNAL
-    with locks.hold(lake.user_base_lock, job):
-        if finished := finish(journal):
-            names = ", ".join(path.name for path in finished)
-            run.warn(
-                f"An earlier run was killed while it put its files in place; this one put the last of them: {names}."
-            )
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        try:
-            yield staging
-        finally:
-            if not journal.exists():
-                shutil.rmtree(staging, ignore_errors=True)
-
-
-def write_staged(path: Path, content: bytes) -> Path:
-    """Write a file of the staging folder; raises StoreFull if there is no space left."""
-    with temporary_beside(path) as temporary:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    return path
+    with (
+        locks.hold(lake.user_base_lock, job),
+        staging(lake.staging / "user_base", run, what="A run of the user base") as folder,
+    ):
+        yield folder
 
 
 def _files(folder: Path) -> list[Path]:
@@ -218,9 +205,10 @@ def snapshot_delay(
     """Why the host's file is not yet that of ``day``; None if it is, or if there is nothing to wait for (R7).
 
     Only yesterday's file can be waited for, and only until it was taken. The file is read whole: one that is being
-    written at this moment is not ready either.
+    written at this moment is not ready either. A host that cannot be reached is waited for as well, as a snapshot that
+    nobody fetched that day is lost for good (B12).
 
-    Raises SourceUnavailable or CredentialRefused if the host cannot be asked.
+    Raises CredentialRefused.
     """
     accepted = _read_accepted(lake)
     yesterday = now.astimezone(ZONE).date() - timedelta(days=1)
@@ -229,7 +217,7 @@ def snapshot_delay(
     with tempfile.TemporaryDirectory(prefix="cvas-") as folder:
         try:
             fetched = _fetch(share, Path(folder) / FETCHED, settings)
-        except (SourceMissing, SourceChanging) as error:
+        except (SourceMissing, SourceChanging, SourceUnavailable) as error:
             return error.what
     return _staleness(fetched, accepted, day=day, now=now, settings=settings)
 
@@ -255,7 +243,7 @@ def download_snapshot(
     SourceMissing, SourceChanging, SourceUnavailable or CredentialRefused for the host; AlreadyRunning, StoreBusy,
     StoreFull.
     """
-    with stage(lake, JOB, day, now=now, settings=settings) as run, writing_user_base(lake, JOB, run) as staging:
+    with stage(lake, JOB, day, now=now, settings=settings) as run, writing_user_base(lake, JOB, run) as folder:
         if day >= today:
             raise RequestRefused(
                 f"cvas: {day} is not over (today is {today}), so there is no snapshot of it.",
@@ -266,8 +254,8 @@ def download_snapshot(
         newest = list(list_snapshots(lake).values())[-1:]
         require_space(lake.root, sum(path.stat().st_size for path in newest))
         with run.phase("fetch from the host", percent=50):
-            fetched = _fetch(share, staging / FETCHED, settings)
-        return _accept(fetched, staging, lake, run, settings, day=day, now=now, force=force)
+            fetched = _fetch(share, folder / FETCHED, settings)
+        return _accept(fetched, folder, lake, run, settings, day=day, now=now, force=force)
 
 
 def _old_day(lake: Lake, day: date, run: RunLog) -> StepResult:
@@ -292,7 +280,7 @@ def _fetch(share: AbstractContextManager[Share], target: Path, settings: Setting
 
 def _accept(
     fetched: FetchedFile,
-    staging: Path,
+    folder: Path,
     lake: Lake,
     run: RunLog,
     settings: Settings,
@@ -304,7 +292,7 @@ def _accept(
     """Put the fetched file in place if it is all it has to be."""
     snapshots, state = list_snapshots(lake), _state_path(lake)
     target = snapshots.get(day, snapshot_path(lake, day))
-    staged = staging / FETCHED
+    staged = folder / FETCHED
     sha256 = sha256_of(staged)
     accepted, new = _read_accepted(lake), Accepted(str(day), fetched.source, fetched.mtime, fetched.size, sha256)
     if accepted is None and state.exists():
@@ -324,9 +312,9 @@ def _accept(
         _check_total(rows, fetched.source, earlier, run, settings, force=force)
     files = {} if unchanged else {target: staged}
     if accepted != new:
-        files[state] = write_staged(staging / state.name, (json.dumps(asdict(new), indent=1) + "\n").encode())
+        files[state] = write_staged(folder / state.name, (json.dumps(asdict(new), indent=1) + "\n").encode())
     if files:
-        publish_together(staging / JOURNAL, files)
+        publish_together(folder / JOURNAL, files)
     action = "unchanged" if unchanged else "replaced" if existed else "created"
     if action == "replaced":
         run.warn(f"{target.name} existed already; it was replaced by the file that the host wrote since.")

@@ -36,6 +36,8 @@ def stage(lake: Lake, job: str, day: date, *, now: datetime, settings: Settings)
             if not _quotes_numbers(error):
                 raise
             raise _without_numbers(error).with_traceback(error.__traceback__) from None
+        if run.warnings:
+            run.facts["warnings"] = len(run.warnings)
 
 
 def delete_old_logs(lake: Lake, *, now: datetime, settings: Settings) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from include.common.sql import read_sql
+from include.common.tables import render_value
+from include.cvas.tables import rows_of
 
 if TYPE_CHECKING:
     import duckdb
 
 TOP_CAMPAIGNS = 5
 LAST_MONTHS = 6
+YES_OR_NO = {"True": "yes", "False": "no"}
 
 
 def view_statistics(engine: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -20,8 +22,8 @@ def view_statistics(engine: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     ``totals``; ``statuses``, ``cpc_counts`` and ``upgraded`` (keys as text) with count, share and average revenue;
     ``campaigns``, the best first; ``months``, the newest first.
     """
-    (totals,) = _rows(engine, "select_view_totals")
-    groups = _rows(engine, "select_view_groups")
+    (totals,) = rows_of(engine, "select_view_totals")
+    groups = rows_of(engine, "select_view_groups")
 
     def divided_by(column: str) -> dict[str, dict[str, Any]]:
         return {
@@ -39,27 +41,28 @@ def view_statistics(engine: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "statuses": divided_by("subscription_status"),
         "cpc_counts": divided_by("cpc_count"),
         "upgraded": divided_by("has_upgraded"),
-        "campaigns": _rows(engine, "select_view_campaigns", top=TOP_CAMPAIGNS),
-        "months": _rows(engine, "select_view_months", last=LAST_MONTHS),
+        "campaigns": rows_of(engine, "select_view_campaigns", top=TOP_CAMPAIGNS),
+        "months": rows_of(engine, "select_view_months", last=LAST_MONTHS),
     }
 
 
 def statistics_lines(statistics: Mapping[str, Any]) -> Iterator[str]:
     """The figures as lines of a log."""
     yield f"Totals: {_figures(statistics['totals'])}"
-    for title in ("statuses", "cpc_counts", "upgraded"):
-        for name, group in statistics[title].items():
-            yield f"{title} {name}: {_figures(group)}"
-    for title in ("campaigns", "months"):
-        for row in statistics[title]:
-            yield f"{title}: {_figures(row)}"
-
-
-def _rows(engine: duckdb.DuckDBPyConnection, statement: str, **values: int) -> list[dict[str, Any]]:
-    found = engine.execute(read_sql("cvas", statement), values or None)
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    for groups, title in (("statuses", "Status"), ("cpc_counts", "Number of CPCs"), ("upgraded", "Upgraded")):
+        for name, figures in statistics[groups].items():
+            yield f"{title} {YES_OR_NO.get(name, name)}: {_figures(figures)}"
+    for campaign in statistics["campaigns"]:
+        yield f"Campaign {_figures(campaign)}"
+    for month in statistics["months"]:
+        yield f"Activated in {_figures(month)}"
 
 
 def _figures(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in row.items())
+    return ", ".join(_told(name, value) for name, value in row.items())
+
+
+def _told(name: str, value: Any) -> str:
+    if name == "share":
+        return f"{100 * value:.2f} %"
+    return str(value) if isinstance(value, str) else f"{name.replace('_', ' ')} {render_value(value)}"

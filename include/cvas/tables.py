@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-_TYPES = {Kind.TEXT: "VARCHAR", Kind.INTEGER: "BIGINT", Kind.AMOUNT: "DOUBLE", Kind.TIMESTAMP: "TIMESTAMP"}
+# How the engine calls what a column holds.
+ENGINE_TYPES = {Kind.TEXT: "VARCHAR", Kind.INTEGER: "BIGINT", Kind.AMOUNT: "DOUBLE", Kind.TIMESTAMP: "TIMESTAMP"}
 
 
 def show_transactions(
@@ -38,7 +39,7 @@ def show_transactions(
         if files := [str(file) for month in read for file in partitions[month]]:
             engine.read_parquet(files, hive_partitioning=False, union_by_name=True).create_view(kind.folder)
         else:
-            columns = ", ".join(f"{column.name} {_TYPES[column.kind]}" for column in kind.columns)
+            columns = ", ".join(f"{column.name} {ENGINE_TYPES[column.kind]}" for column in kind.columns)
             engine.execute(f"CREATE TABLE {kind.folder} ({columns})")
 
 
@@ -60,6 +61,13 @@ def show_subscriptions(engine: duckdb.DuckDBPyConnection, lake: Lake) -> None:
             f"cvas: {lake.subscriptions} cannot be read ({type(error).__name__}).",
             next_step="Build it from nothing (cvas_process, 'view only' and full_rebuild), then try again.",
         ) from None
+
+
+def rows_of(engine: duckdb.DuckDBPyConnection, statement: str, **values: object) -> list[dict[str, Any]]:
+    """The rows that ``include/sql/cvas/<statement>.sql`` selects, by column name."""
+    found = engine.execute(read_sql("cvas", statement), values or None)
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def export(engine: duckdb.DuckDBPyConnection, query: str, target: Path, values: Mapping[str, Any]) -> int:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,21 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from include.common.files import require_space, sha256_of
-from include.common.filesets import publish_together
+from include.common.filesets import JOURNAL, publish_together, write_staged
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
 from include.cvas.privacy import masked
 from include.cvas.snapshots import (
     COLUMNS,
-    JOURNAL,
     LARGEST,
     decode,
     ends_complete,
     list_snapshots,
     list_strangers,
     read_rows,
-    write_staged,
     writing_user_base,
 )
 from include.cvas.stage import stage
@@ -106,11 +104,10 @@ def snapshot_services(path: Path, settings: Settings) -> pl.DataFrame:
     """
     import polars as pl
 
-    excluded = _excluded_words(settings)
     services: dict[int, tuple[str, str]] = {}
     for row in read_rows(path.read_bytes(), name=path.name):
         service = _clean(row.service)
-        if service and not _is_excluded(service, excluded):
+        if service and not settings.excludes(service):
             services.setdefault(row.cpc, (service, _clean(row.category)))
     rows = [(cpc, *names) for cpc, names in sorted(services.items())]
     return pl.DataFrame(rows, {"cpc": pl.Int64, "service_name": pl.String, "tme_category": pl.String}, orient="row")
@@ -214,7 +211,7 @@ def _ledger_path(lake: Lake) -> Path:
 
 
 def _definition(settings: Settings) -> str:
-    rules = [VERSION, CATEGORIES, _excluded_words(settings)]
+    rules = [VERSION, CATEGORIES, settings.excluded_words]
     return hashlib.sha256(json.dumps(rules).encode()).hexdigest()
 
 
@@ -366,12 +363,11 @@ def _names(rows: pl.DataFrame, settings: Settings, run: RunLog) -> pl.DataFrame:
     enumerations, which sort by the code points of the names without comparing them (R12, R13, R16)."""
     import polars as pl
 
-    excluded = _excluded_words(settings)
     names: list[tuple[str, str, str, str]] = []
     unsafe: set[str] = set()
     for pair in rows.select("service", "category").unique().iter_rows():
         service, category = map(_clean, pair)
-        if not _is_excluded(service, excluded):
+        if not settings.excludes(service):
             names.append((*pair, service, CATEGORIES.get(category.casefold(), category)))
             unsafe |= {name for name in pair if _UNSAFE.search(name)}
     if unsafe:
@@ -391,15 +387,6 @@ def _names(rows: pl.DataFrame, settings: Settings, run: RunLog) -> pl.DataFrame:
 
 def _clean(name: str) -> str:
     return _UNSAFE.sub(" ", name).strip()
-
-
-def _excluded_words(settings: Settings) -> list[str]:
-    return sorted({word.strip().casefold() for word in settings.excluded_services} - {""})
-
-
-def _is_excluded(service: str, words: Iterable[str]) -> bool:
-    folded = service.casefold()
-    return any(word in folded for word in words)
 
 
 # --- lines to files ---------------------------------------------------------------------------------------------------

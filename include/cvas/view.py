@@ -8,9 +8,7 @@ account for every file that takes part, every row is made anew.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from include.common import locks
 from include.common.files import require_space, sha256_of
-from include.common.filesets import finish, publish_together
+from include.common.filesets import JOURNAL, publish_together, staging, write_staged
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.common.sql import read_sql
@@ -38,7 +36,7 @@ from include.cvas.lake import (
 )
 from include.cvas.stage import stage
 from include.cvas.statistics import statistics_lines, view_statistics
-from include.cvas.tables import show_subscriptions, show_transactions
+from include.cvas.tables import rows_of, show_subscriptions, show_transactions
 from include.errors import CheckFailed, SourceMissing, StaleInput
 
 if TYPE_CHECKING:
@@ -123,7 +121,7 @@ def build_subscriptions(
         stage(lake, JOB, day, now=now, settings=settings) as run,
         locks.hold(lake.view_lock, JOB),
         reading(lake, JOB),
-        _staging(lake, run) as staged,
+        staging(_journal(lake).parent, run, what="A build of the view") as staged,
         open_engine(lake, settings) as engine,
         view_query.naming_partitions(lake),
     ):
@@ -296,8 +294,7 @@ class _Build:
         each of the view's has an event, and activations and renewals add up.
         """
         self.engine.read_parquet(str(new)).create_view("built")
-        result = self.engine.execute(read_sql("cvas", "check_built"))
-        built = dict(zip([column[0] for column in result.description or ()], *result.fetchall(), strict=True))
+        (built,) = rows_of(self.engine, "check_built")
         rows = int(built["subscriptions"])
         columns = view_query.other_columns(self.engine, "built")
         count = sum(each.rows for each in renewals.values())
@@ -352,8 +349,8 @@ class _Build:
             sha256=sha256_of(new),
             mtime_ns=file.st_mtime_ns,
         )
-        staged_state = self.staged / "view.json"
-        staged_state.write_text(json.dumps({**asdict(state), "as_of": as_of.isoformat()}), encoding="utf-8")
+        content = json.dumps({**asdict(state), "as_of": as_of.isoformat()})
+        staged_state = write_staged(self.staged / "view.json", content.encode())
         consumed = [
             path
             for path in (lake.state / "touched").glob("*.parquet")
@@ -381,24 +378,4 @@ def _state_file(lake: Lake) -> Path:
 
 
 def _journal(lake: Lake) -> Path:
-    return lake.staging / "view" / "journal.json"
-
-
-@contextmanager
-def _staging(lake: Lake, run: RunLog) -> Iterator[Path]:
-    """The folder of the view's unfinished files; what a killed build left there is finished or removed first."""
-    folder = _journal(lake).parent
-    if _journal(lake).exists():
-        finish(_journal(lake))
-        run.warn("A build of the view had been killed while its files were put in place; that is done now.")
-    elif folder.exists():
-        run.say("A build of the view had been killed before its files were in place; they were removed.")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        # A journal needs its files.
-        if not _journal(lake).exists():
-            shutil.rmtree(folder)
+    return lake.staging / "view" / JOURNAL

@@ -17,6 +17,7 @@ from include.cvas.contract import ACT, CNR, DCT, LARGEST_AMOUNT, RENO, RFND, Kin
 from include.cvas.engine import lacks_space
 from include.cvas.lake import partition_files, read_partition_file
 from include.cvas.services import describe_price_points
+from include.cvas.tables import ENGINE_TYPES
 from include.errors import CheckFailed, ContractViolation
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ COLUMNS = {
 FROM_CATALOGUE = ("service_name", "tme_category", "cpc_user_base")
 
 _STATEMENT = "select_subscriptions"
-_TYPES = {Kind.TEXT: "VARCHAR", Kind.INTEGER: "BIGINT", Kind.AMOUNT: "DOUBLE", Kind.TIMESTAMP: "TIMESTAMP"}
 
 
 def definition() -> str:
@@ -107,9 +107,11 @@ def write_view(engine: duckdb.DuckDBPyConnection, target: Path, *, as_of: date, 
         engine.execute("CREATE VIEW kept AS SELECT * FROM before ANTI JOIN touched USING (subscription_id)")
     for kind in KINDS:
         # What another system wrote may have other types; a cast to the type that is there already costs nothing.
-        columns = ", ".join(f"event.{column.name}::{_TYPES[column.kind]} AS {column.name}" for column in kind.columns)
+        casts = [f"event.{column.name}::{ENGINE_TYPES[column.kind]} AS {column.name}" for column in kind.columns]
         those = "" if before is None else f" SEMI JOIN touched ON touched.subscription_id = event.{kind.subscription}"
-        engine.execute(f"CREATE VIEW made_{kind.folder} AS SELECT {columns} FROM {kind.folder} AS event{those}")
+        engine.execute(
+            f"CREATE VIEW made_{kind.folder} AS SELECT {', '.join(casts)} FROM {kind.folder} AS event{those}"
+        )
     # With it the engine would note in the file which columns happen to have no nulls today.
     engine.execute("SET disabled_optimizers = 'statistics_propagation'")
     # Columns with more values than that gain nothing from a dictionary, and building it takes a tenth of the time.

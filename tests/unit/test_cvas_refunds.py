@@ -271,6 +271,6 @@ def test_the_report_is_in_the_journal_and_readers_keep_the_repair_out(lake: Lake
     repair(lake)
     assert read_journal(lake.logs, "cvas_repair_refunds")[0].detail == (
         "moved: 1 rows of 3.69 euro | outdated: 0 rows of 0.00 euro | duplicates: 0 rows of 0.00 euro | "
-        "removed: 0 rows of 0.00 euro | kept: 0 rows of 0.00 euro"
+        "removed: 0 rows of 0.00 euro | kept: 0 rows of 0.00 euro | warnings: 1"
     )
     assert [kind for kind in TYPES if stored(lake, kind)] == [RFND]

@@ -27,6 +27,7 @@ from include.errors import (
     RequestRefused,
     SourceChanging,
     SourceMissing,
+    SourceUnavailable,
     StaleInput,
     StoreBusy,
     StoreFull,
@@ -49,6 +50,12 @@ def reporting(tmp_path: Path) -> Reporting:
 @contextmanager
 def closed_share() -> Iterator[Share]:
     pytest.fail("The host was asked.")
+    yield
+
+
+@contextmanager
+def unreachable_share() -> Iterator[Share]:
+    raise SourceUnavailable("Nobody answers.", next_step="It is tried again.")
     yield
 
 
@@ -264,6 +271,14 @@ def test_a_file_that_is_not_there_yet_is_waited_for_and_missing_when_it_is_fetch
     assert refused.value.what == told
     assert reporting.files() == {}
     assert read_journal(reporting.lake.logs, "cvas_snapshot")[0].state == "FAILED"
+
+
+def test_a_host_that_cannot_be_reached_is_waited_for(reporting: Reporting) -> None:
+    """R7, B12: until it answers, as the snapshot of a day that nobody fetched is lost for good."""
+    lake, settings = reporting.lake, Settings()
+    assert snapshot_delay(unreachable_share(), lake, day=DAY, now=NOW, settings=settings) == "Nobody answers."
+    with pytest.raises(SourceUnavailable):
+        download_snapshot(unreachable_share(), lake, day=DAY, now=NOW, today=TODAY, settings=settings)
 
 
 @dataclass(frozen=True)

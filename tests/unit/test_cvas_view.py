@@ -859,7 +859,7 @@ def test_statistics_tell_about_all_and_about_nobody(lake: Lake, caplog: pytest.L
             {"month": "2025-10", "subscriptions": 1, "revenue": 2.5, "upgraded": 0},
         ],
     }
-    assert "statuses Deactivated: subscriptions 1, share 0.3333, average revenue 5.0" in caplog.text
+    assert "Status Deactivated: subscriptions 1, 33.33 %, average revenue 5.00" in caplog.text
     assert USER not in caplog.text
     assert PHONE not in caplog.text
 

@@ -536,6 +536,7 @@ build_subscriptions(
 @pytest.mark.parametrize(
     ("at", "there", "afterwards"),
     [
+        ("the staging of its record", "old", "incremental"),
         ("the journal", "old", "incremental"),
         ("the view's rename", "old", "unchanged"),
         ("the rename of its record", "new", "unchanged"),
@@ -568,7 +569,7 @@ def test_a_killed_build_is_reported(lake: Lake) -> None:
     journal.parent.mkdir(parents=True)
     journal.write_text('{"renames": [], "remove": []}')
     assert build(lake).warnings == (
-        "A build of the view had been killed while its files were put in place; that is done now.",
+        "A build of the view had been killed while its files were put in place; 0 more were, and it is complete now.",
     )
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.common.filesets import finish, publish_together
+from include.common.filesets import JOURNAL, finish, publish_together, staging, write_staged
+from include.common.journal import RunLog
 from include.errors import CheckFailed, StoreFull
 from tests.unit.forked import run_in_child
 
@@ -200,3 +201,51 @@ def test_any_set_of_files_is_all_or_nothing(
     finish(journal)
     found = {path.name: path.read_text() for path in (root / "files").iterdir()}
     assert found in (before, {**before, **new})
+
+
+# --- staging --------------------------------------------------------------------------------------------------------
+
+
+def stage_and_publish(root: Path, run: RunLog) -> None:
+    with staging(root / "staging", run, what="A change") as folder:
+        files = {root / name: write_staged(folder / name, b"new") for name in ("a", "b")}
+        publish_together(folder / JOURNAL, files)
+
+
+def test_the_staging_folder_is_empty_before_and_gone_after(tmp_path: Path) -> None:
+    run = RunLog()
+    with staging(tmp_path / "staging", run, what="A change") as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "half").write_text("half")
+    assert not folder.exists()
+    with pytest.raises(FileNotFoundError), staging(folder, run, what="A change"):
+        (folder / "half").rename(folder / "whole")
+    assert not folder.exists()
+    assert run.warnings == []
+
+
+def test_what_a_kill_left_is_finished_or_undone_by_the_next_and_told(tmp_path: Path) -> None:
+    """R35: killed before every single change of the disk."""
+    told = []
+    for number in itertools.count():
+        root = tmp_path / str(number)
+        root.mkdir()
+        if run_in_child(lambda root=root: stage_and_publish(root, RunLog()), kill_at(number)) is None:  # type: ignore[misc]
+            break
+        renamed = {name for name in "ab" if (root / name).exists()}
+        journaled, left = (root / "staging" / JOURNAL).exists(), (root / "staging").exists()
+        run = RunLog()
+        with staging(root / "staging", run, what="A change"):
+            assert {name for name in "ab" if (root / name).exists()} == ({"a", "b"} if journaled else renamed)
+        if journaled:
+            assert run.warnings == [
+                f"A change had been killed while its files were put in place; {2 - len(renamed)} more were, and it is "
+                "complete now."
+            ]
+        elif not left or renamed:
+            assert run.warnings == []
+        told += run.warnings
+        stage_and_publish(root, run)
+        assert {path.name: path.read_text() for path in root.iterdir()} == {"a": "new", "b": "new"}
+    assert len(set(told)) == 4
+    assert "A change had been killed before any of its files were in place; it was undone." in told

@@ -13,15 +13,32 @@ users AS (
 
 phones AS (
     SELECT unnest($phones::VARCHAR []) AS phone
+),
+
+events AS (
+    SELECT *, 'ACT' AS kind FROM act
+    WHERE subscription_id IN (SELECT id FROM ids)
+    UNION ALL BY NAME
+    SELECT *, 'RENO' AS kind FROM reno
+    WHERE subscription_id IN (SELECT id FROM ids)
+    UNION ALL BY NAME
+    SELECT *, 'DCT' AS kind FROM dct
+    WHERE subscription_id IN (SELECT id FROM ids)
+    UNION ALL BY NAME
+    SELECT *, 'PPD' AS kind FROM ppd
+    WHERE
+        subscription_id IN (SELECT id FROM ids)
+        OR tmuserid IN (SELECT id FROM users)
+        OR msisdn IN (SELECT phone FROM phones)
 )
 
 SELECT
     subscription_id,
-    'ACT' AS kind,
+    kind,
     trans_type_id AS type_rank,
     trans_date AS event_date,
     cpc,
-    channel_act AS channel,
+    coalesce(channel_act, channel_dct) AS channel,
     rev AS amount,
     NULL::BIGINT AS refunds,
     act_date,
@@ -32,66 +49,7 @@ SELECT
     campana_id,
     tmuserid,
     msisdn
-FROM act
-WHERE subscription_id IN (SELECT id FROM ids)
-UNION ALL BY NAME
-SELECT
-    subscription_id,
-    'RENO' AS kind,
-    trans_type_id AS type_rank,
-    trans_date AS event_date,
-    cpc,
-    channel_act AS channel,
-    rev AS amount,
-    act_date,
-    reno_date,
-    camp_name,
-    tef_prov,
-    campana_medium,
-    campana_id,
-    tmuserid,
-    msisdn
-FROM reno
-WHERE subscription_id IN (SELECT id FROM ids)
-UNION ALL BY NAME
-SELECT
-    subscription_id,
-    'DCT' AS kind,
-    trans_type_id AS type_rank,
-    trans_date AS event_date,
-    cpc,
-    channel_dct AS channel,
-    act_date,
-    reno_date,
-    camp_name,
-    tef_prov,
-    campana_medium,
-    campana_id,
-    tmuserid,
-    msisdn
-FROM dct
-WHERE subscription_id IN (SELECT id FROM ids)
-UNION ALL BY NAME
-SELECT
-    subscription_id,
-    'PPD' AS kind,
-    trans_type_id AS type_rank,
-    trans_date AS event_date,
-    cpc,
-    rev AS amount,
-    act_date,
-    reno_date,
-    camp_name,
-    tef_prov,
-    campana_medium,
-    campana_id,
-    tmuserid,
-    msisdn
-FROM ppd
-WHERE
-    subscription_id IN (SELECT id FROM ids)
-    OR tmuserid IN (SELECT id FROM users)
-    OR msisdn IN (SELECT phone FROM phones)
+FROM events
 UNION ALL BY NAME
 SELECT
     sbn_id AS subscription_id,
