@@ -2,7 +2,8 @@
 
 **Reads** `<type>_atlas*.csv` in the folder, as large as they are, in pieces.
 
-**Writes** all partitions of the types that have files, each type's history replaced when all of it is verified.
+**Writes** all partitions of the types that have files, each type's history replaced when all of it is verified; with
+`days_only` the days that the files have, and no others.
 
 **Re-run** Safe: the same files make the same lake.
 
@@ -22,6 +23,12 @@ from dagkit import connections, notifications, partitions, policies
         "folder": Param(type="string", minLength=1, title="Folder", description="Full path on the worker."),
         "types": Param(
             "all", type="string", title="Types", description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND"
+        ),
+        "days_only": Param(
+            False,
+            type="boolean",
+            title="Replace only the days that the files have",
+            description="To close a gap. Off: the files are all there is; days they do not have go.",
         ),
         "force": Param(
             False,
@@ -50,6 +57,7 @@ def cvas_historical_import() -> None:
             day=partitions.today(ZONE),
             now=datetime.now(UTC),
             settings=Settings.from_mapping(connections.settings("cvas")),
+            days_only=params["days_only"],
             force=params["force"],
         )
         notifications.tell_warnings(result.warnings)

@@ -1,4 +1,4 @@
-"""The transactions of years, from a folder of large CSVs: a type's whole tree made anew (R59)."""
+"""The transactions of years, from a folder of large CSVs: a type's whole tree made anew (R59), or some days (R32)."""
 
 from __future__ import annotations
 
@@ -48,14 +48,16 @@ def import_history(
     day: date,
     now: datetime,
     settings: Settings,
+    days_only: bool = False,
     force: bool = False,
 ) -> StepResult:
     """Make each type's partitions exactly the rows of its ``<type>_atlas*.csv`` in ``folder``, read in order of names.
 
-    Rows obey the rules of the daily files, but one that cannot be typed stops its type. Months that the files do not
-    have go; undated refunds stay for the repair. A type is replaced when all its rows are stored and counted; one that
-    fails keeps its old partitions, and the others are imported all the same. ``force`` admits days that lose more than
-    half of their rows. ``facts["types"]`` has the counts per type. Memory is bounded by one month of one type.
+    Rows obey the rules of the daily files, but one that cannot be typed stops its type. Days that the files do not
+    have go, with ``days_only`` they stay as they are; undated refunds stay for the repair. A type is replaced when all
+    its rows are stored and counted; one that fails keeps its old partitions, and the others are imported all the same.
+    ``force`` admits days that lose more than half of their rows. ``facts["types"]`` has the counts per type. Memory is
+    bounded by one month of one type.
 
     Re-run: safe; the same files change no file of the lake.
     Raises SourceMissing without folder or any file, ContractViolation naming file, line and column, CheckFailed,
@@ -68,7 +70,7 @@ def import_history(
         for number, (kind, found) in enumerate(files.items(), start=1):
             try:
                 with run.phase(f"import {kind.name}", percent=100 * number // len(files)):
-                    done[kind.name] = _import_type(lake, kind, found, run, force=force)
+                    done[kind.name] = _import_type(lake, kind, found, run, days_only=days_only, force=force)
             except PermanentError as error:
                 run.warn(str(error))
                 failures.append(error)
@@ -100,7 +102,9 @@ def _files_of(folder: Path, types: Sequence[TransactionType], run: RunLog) -> di
     return {kind: files for kind, files in found.items() if files}
 
 
-def _import_type(lake: Lake, kind: TransactionType, files: list[Path], run: RunLog, *, force: bool) -> dict[str, Any]:
+def _import_type(
+    lake: Lake, kind: TransactionType, files: list[Path], run: RunLog, *, days_only: bool, force: bool
+) -> dict[str, Any]:
     import polars as pl
 
     none = pl.DataFrame(schema=kind.schema())
@@ -113,18 +117,23 @@ def _import_type(lake: Lake, kind: TransactionType, files: list[Path], run: RunL
         for folder in sorted(months.iterdir()):
             rows = pl.concat([read_partition_file(path, kind) for path in sorted(folder.iterdir())])
             arrived += rows.height
-            rows = in_order(without_duplicates(rows, kind), kind)
+            rows = without_duplicates(rows, kind)
             stored += rows.height
-            written += change.write(kind, folder.name, rows)
-            days |= rows_by_day(rows[kind.event_date])
+            days |= (of_month := rows_by_day(rows[kind.event_date]))
+            if days_only:
+                partition = change.read(kind, folder.name)
+                others = ~pl.col(kind.event_date).dt.date().is_in(list(of_month))
+                rows = pl.concat([partition.filter(others), rows])
+            written += change.write(kind, folder.name, in_order(rows, kind))
         if arrived != read:
             raise CheckFailed(
                 f"cvas {kind.name}: {read:,} rows were read, {arrived:,} were to be stored; nothing was changed.",
                 next_step="Check the disk and its log, then clear the task.",
             )
-        for month in partition_files(lake, kind).keys() - {UNDATED, *(folder.name for folder in months.iterdir())}:
-            change.write(kind, month, none)
-        _record(change, kind, days, run, force=force)
+        if not days_only:
+            for month in partition_files(lake, kind).keys() - {UNDATED, *(folder.name for folder in months.iterdir())}:
+                change.write(kind, month, none)
+        _record(change, kind, days, run, days_only=days_only, force=force)
         change.publish(None)
     counts = {
         "files": [path.name for path in files],
@@ -174,9 +183,15 @@ def _spill(batch: list[pl.DataFrame], kind: TransactionType, months: Path, numbe
         write_parquet(rows, months / str(name) / f"{number:06d}.parquet")
 
 
-def _record(change: Change, kind: TransactionType, days: dict[date, int], run: RunLog, *, force: bool) -> None:
-    """Make the state say that these days, and no others but confirmed empty ones, are loaded."""
-    before = {day: types[kind.name] for day, types in change.state.days.items() if kind.name in types}
+def _record(
+    change: Change, kind: TransactionType, days: dict[date, int], run: RunLog, *, days_only: bool, force: bool
+) -> None:
+    """Make the state say that these days are loaded, and no others but confirmed empty ones unless ``days_only``."""
+    before = {
+        day: types[kind.name]
+        for day, types in change.state.days.items()
+        if kind.name in types and (day in days or not days_only)
+    }
     lost = [day for day, loaded in sorted(before.items()) if loses_too_much(loaded.rows, days.get(day, 0))]
     if lost and not force:
         more = f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else ""

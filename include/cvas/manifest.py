@@ -88,5 +88,7 @@ def is_complete(lake: Lake, day: date) -> bool:
 
 
 def _entry(values: dict[str, Any]) -> FileEntry:
+    if not all(type(values.get(name)) is int for name in ("rows", "bytes")):
+        raise ValueError("rows and bytes are no whole numbers")
     times = {name: datetime.fromisoformat(values[name]) for name in _TIMES if values.get(name)}
     return FileEntry(**{**values, **times})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.common.files import RESERVE
 from include.common.journal import JournalLine, read_journal
@@ -28,12 +28,14 @@ from include.cvas.config import ZONE, Lake
 from include.cvas.contract import TYPES
 from include.cvas.daily import AT_REST, compare_day, fetched_days
 from include.cvas.deadlines import missed_deadlines
-from include.cvas.lake import UNDATED, read_state, reading
+from include.cvas.lake import UNDATED, LakeState, read_state, reading
 from include.cvas.manifest import is_complete, read_manifest
-from include.errors import CheckFailed, SourceMissing
+from include.errors import CheckFailed, PermanentError, SourceMissing
 
 if TYPE_CHECKING:
     import polars as pl
+
+T = TypeVar("T")
 
 DAY_JOB = "cvas_status"
 DURATIONS = 10
@@ -55,14 +57,13 @@ SCHEDULED = (
 
 def report_status(lake: Lake, *, now: datetime, today: date) -> StepResult:
     """How far every stage is, how its last runs went, what the lake holds and what the disk has left, in ``facts``;
-    ``warnings`` are what needs attention. See ``render_status``.
+    ``warnings`` are what needs attention, also every file that should tell and cannot be read. See ``render_status``.
 
     ``today`` is the local calendar day. Moments in ``facts`` are ISO texts in the system's zone, sizes are MB (10**6
     bytes).
 
     Re-run: read only, also while other runs work.
-    Raises SourceMissing if there is no lake, CheckFailed or ContractViolation for a file that should tell and cannot be
-    read.
+    Raises SourceMissing if there is no lake.
     """
     if not lake.root.is_dir():
         raise SourceMissing(
@@ -70,9 +71,13 @@ def report_status(lake: Lake, *, now: datetime, today: date) -> StepResult:
             next_step="Correct the path in the connection cvas_lake, or on the command line.",
         )
     journals = {job: read_journal(lake.logs, job, last=100) for job in SCHEDULED}
-    done = _days_done(lake, journals)
+    warnings: list[str] = []
+    state = _unless_damaged(lambda: read_state(lake), warnings) or LakeState()
+    done = _days_done(lake, state, journals, warnings)
     disk = housekeeping.disk_use(lake)
-    shape = _view_shape(lake)
+    shape = _unless_damaged(lambda: _view_shape(lake), warnings)
+    missed = _unless_damaged(lambda: missed_deadlines(lake, day=today - timedelta(days=1), now=now), warnings)
+    warnings = [*dict.fromkeys(warnings), *(missed or ()), *_failures(journals, now)]
     every_run = [
         line for path in sorted(lake.logs.glob("*.log")) for line in read_journal(lake.logs, path.stem, last=100)
     ]
@@ -82,7 +87,7 @@ def report_status(lake: Lake, *, now: datetime, today: date) -> StepResult:
             job: {"day": day, "rows": rows, "runs": [_run(line) for line in journals[job][:DURATIONS]]}
             for job, (day, rows) in done.items()
         },
-        "lake": _partitions(lake),
+        "lake": _partitions(state),
         "view": shape,
         "disk_mb": disk,
         "today": [
@@ -91,7 +96,6 @@ def report_status(lake: Lake, *, now: datetime, today: date) -> StepResult:
             if line.at.astimezone(ZONE).date() == today
         ],
     }
-    warnings = [*missed_deadlines(lake, day=today - timedelta(days=1), now=now), *_failures(journals, now)]
     needed = round((2 * shape["mb"] if shape else 0) + RESERVE / MB, 2)
     if disk["free"] < needed:
         warnings.append(
@@ -150,20 +154,30 @@ def render_day(report: StepResult) -> str:
     return f"{report.facts['day']} in {report.where}\n\n{render_table(header, rows)}"
 
 
-def _days_done(lake: Lake, journals: Mapping[str, Sequence[JournalLine]]) -> dict[str, tuple[str | None, int | None]]:
+def _unless_damaged(read: Callable[[], T], warnings: list[str]) -> T | None:
+    """What ``read`` returns; None where a file cannot be read, and the warnings gain what is wrong with it."""
+    try:
+        return read()
+    except PermanentError as damaged:
+        warnings.append(str(damaged))
+        return None
+
+
+def _days_done(
+    lake: Lake, state: LakeState, journals: Mapping[str, Sequence[JournalLine]], warnings: list[str]
+) -> dict[str, tuple[str | None, int | None]]:
     """By job the newest day it is done with, as what it made tells, else its journal; and that day's rows."""
-    state = read_state(lake)
     loaded = state.newest_full_day()
-    fetched = next((day for day in reversed(fetched_days(lake)) if is_complete(lake, day)), None)
     built = view.read_view_state(lake)
-    days: dict[str, tuple[date | None, int | None]] = {
-        snapshots.JOB: (max(snapshots.list_snapshots(lake), default=None), None),
-        user_base.JOB: _newest(user_base.read_user_base_by_cpc(lake)),
-        fetch.JOB: (fetched, sum(each.rows for each in read_manifest(lake, fetched).values()) if fetched else None),
-        load.JOB: (loaded, sum(each.rows for each in state.days[loaded].values()) if loaded else None),
-        view.JOB: (built.as_of - timedelta(days=1), built.rows) if built else (None, None),
-        counters.JOB: _newest(counters.read_counters(lake).by_cpc),
+    made: dict[str, Callable[[], tuple[date | None, int | None]]] = {
+        snapshots.JOB: lambda: (max(snapshots.list_snapshots(lake), default=None), None),
+        user_base.JOB: lambda: _newest(user_base.read_user_base_by_cpc(lake)),
+        fetch.JOB: lambda: _newest_fetched(lake),
+        load.JOB: lambda: (loaded, sum(each.rows for each in state.days[loaded].values()) if loaded else None),
+        view.JOB: lambda: (built.as_of - timedelta(days=1), built.rows) if built else (None, None),
+        counters.JOB: lambda: _newest(counters.read_counters(lake).by_cpc),
     }
+    days = {job: _unless_damaged(read, warnings) or (None, None) for job, read in made.items()}
     done: dict[str, tuple[str | None, int | None]] = {}
     for job, lines in journals.items():
         if job in days:
@@ -174,6 +188,12 @@ def _days_done(lake: Lake, journals: Mapping[str, Sequence[JournalLine]]) -> dic
     return done
 
 
+def _newest_fetched(lake: Lake) -> tuple[date | None, int | None]:
+    """The newest day with all its files, and their rows."""
+    day = next((day for day in reversed(fetched_days(lake)) if is_complete(lake, day)), None)
+    return day, sum(each.rows for each in read_manifest(lake, day).values()) if day else None
+
+
 def _newest(frame: pl.DataFrame) -> tuple[date | None, int | None]:
     """The newest date of a frame and its rows."""
     if frame.is_empty():
@@ -182,9 +202,9 @@ def _newest(frame: pl.DataFrame) -> tuple[date | None, int | None]:
     return newest, frame.filter(date=newest).height
 
 
-def _partitions(lake: Lake) -> dict[str, dict[str, Any]]:
+def _partitions(state: LakeState) -> dict[str, dict[str, Any]]:
     """What the pipeline knows of the partitions, by type."""
-    known = read_state(lake).partitions
+    known = state.partitions
     figures = {}
     for kind in TYPES:
         months = {name.partition("/")[2]: each for name, each in known.items() if name.startswith(f"{kind.folder}/")}

@@ -241,7 +241,15 @@ def _mastercpc(call: _Call) -> None:
 
 
 def _historical_import(call: _Call) -> None:
-    print_result(import_history(call.lake, call.options.folder, types=types_named(call.options.types), **call.moment))
+    result = import_history(
+        call.lake,
+        call.options.folder,
+        types=types_named(call.options.types),
+        days_only=call.options.days_only,
+        force=call.options.force,
+        **call.moment,
+    )
+    print_result(result)
 
 
 def _repair_refunds(call: _Call) -> None:
@@ -344,6 +352,8 @@ def _parser() -> argparse.ArgumentParser:
     catalogue.add_argument("--allow-lost", action="store_true", help="accept that price points are gone")
     history = add("historical-import", _historical_import, "build the history anew from a folder", dated, typed)
     history.add_argument("folder", type=Path, metavar="FOLDER", help="of <type>_atlas*.csv files")
+    history.add_argument("--days-only", action="store_true", help="replace only the days that the files have")
+    history.add_argument("--force", action="store_true", help="accept days with less than half of their rows")
     repair = add("repair-refunds", _repair_refunds, "move refunds without a month to where they belong", dated)
     repair.add_argument("--dry-run", action="store_true", help="only show the plan")
     add("music", _music, "extract the subscriptions of music services", dated)

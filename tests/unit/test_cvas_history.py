@@ -238,6 +238,51 @@ def test_months_the_files_do_not_have_go_and_other_types_stay(past: Past) -> Non
     assert days == {"2025-01-01": LoadedDay(1, "historical"), "2025-06-02": LoadedDay(0, "empty")}
 
 
+def test_with_days_only_the_days_of_the_files_are_replaced_and_no_others(past: Past) -> None:
+    """R32, R60: a range file closes a gap; a corrected day has exactly its rows."""
+    kept = [reno(trans_date="2025-06-01 00:00:00"), reno(trans_date="2025-11-09 23:59:59"), reno(subscription_id=7)]
+    fill_lake(past.lake, {RENO: [*kept, reno(trans_date="2025-11-11 00:00:00")], ACT: [act()]})
+    others = {name: sha256 for name, sha256 in lake_hashes(past.lake).items() if "2025-11" not in name}
+    corrected = [reno(subscription_id=8, rev=1.5), reno(subscription_id=8, rev=2.5)]
+    past.write("reno_atlas_range.csv", RENO, [*corrected, reno(trans_date="2025-10-05 12:00:00")])
+    result = past.run(RENO, days_only=True)
+    assert (result.read, result.written, result.warnings) == (3, 2, ())
+    assert stored(past.lake, RENO) == typed(
+        RENO,
+        [
+            kept[0],
+            reno(trans_date="2025-10-05 12:00:00"),
+            kept[1],
+            corrected[1],
+            reno(trans_date="2025-11-11 00:00:00"),
+        ],
+    )
+    assert others.items() <= lake_hashes(past.lake).items()
+    days = {f"{day}": types["RENO"] for day, types in read_state(past.lake).days.items() if "RENO" in types}
+    assert days == {
+        "2025-06-01": LoadedDay(1, "daily"),
+        "2025-10-05": LoadedDay(1, "historical"),
+        "2025-11-09": LoadedDay(1, "daily"),
+        "2025-11-10": LoadedDay(1, "historical"),
+        "2025-11-11": LoadedDay(1, "daily"),
+    }
+    files, change = lake_hashes(past.lake), read_state(past.lake).change
+    past.run(RENO, days_only=True)
+    assert (lake_hashes(past.lake), read_state(past.lake).change) == (files, change)
+
+
+def test_with_days_only_a_day_does_not_lose_more_than_half_of_its_rows_unseen(past: Past) -> None:
+    """R33."""
+    fill_lake(past.lake, {RENO: [reno(subscription_id=n) for n in range(20)]})
+    files = lake_hashes(past.lake)
+    past.write("reno_atlas.csv", RENO, [reno()])
+    with pytest.raises(CheckFailed, match="2025-11-10; nothing was changed"):
+        past.run(RENO, days_only=True)
+    assert lake_hashes(past.lake) == files
+    past.run(RENO, days_only=True, force=True)
+    assert len(stored(past.lake, RENO)) == 1
+
+
 def test_partitions_of_several_files_are_replaced(past: Past) -> None:
     write_legacy(past.lake, ACT, "2025-11", [act()], name="a.parquet")
     write_legacy(past.lake, ACT, "2025-11", [act()], name="b.parquet")

@@ -95,6 +95,7 @@ def test_a_day_is_complete_with_six_complete_types(lake: Lake) -> None:
         '{"ACT": {"rows": 620}}',
         json.dumps({"ACT": STORED | {"first_event": "yesterday"}}),
         json.dumps({"ACT": STORED | {"lines": 621}}),
+        json.dumps({"ACT": STORED | {"rows": "many"}}),
         b"\xff\xfe",
     ],
 )

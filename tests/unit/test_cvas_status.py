@@ -19,7 +19,7 @@ from include.cvas.load import load_transactions
 from include.cvas.status import render_day, render_status, report_day, report_status
 from include.cvas.user_base import aggregate_user_base
 from include.cvas.view import build_subscriptions
-from include.errors import CheckFailed, SourceMissing, StoreBusy
+from include.errors import SourceMissing, StoreBusy
 from tests.unit.cvas_helpers import (
     NOW,
     PHONE,
@@ -213,17 +213,29 @@ def test_the_report_changes_nothing_and_waits_for_nobody(lake: Lake) -> None:
     }
 
 
-def test_a_view_that_cannot_be_read_is_named(lake: Lake) -> None:
-    """Section 6: no traceback of a library."""
-    lake.subscriptions.write_bytes(b"no parquet at all")
-    with pytest.raises(CheckFailed, match=r"subscriptions\.parquet cannot be read .*full_rebuild"):
-        report(lake)
-
-
-def test_a_damaged_state_is_told(lake: Lake) -> None:
-    (lake.state / "lake.json").write_text("{")
-    with pytest.raises(CheckFailed, match=r"lake\.json is damaged"):
-        report(lake)
+@pytest.mark.parametrize(
+    ("name", "told", "silent"),
+    [
+        ("Parquet_Data/aggregated/subscriptions.parquet", "cannot be read (ComputeError). Next step: Build it", None),
+        ("_state/lake.json", "is damaged", "cvas_load"),
+        ("Daily_Data/2025-11-10/_manifest.json", "is no manifest", "cvas_fetch"),
+        ("User_Base/user_base_by_cpc.csv", "user_base_by_cpc.csv", "cvas_user_base"),
+        ("Counters/Counters_CPC.parquet", "cannot be read", "cvas_counters"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_told(
+    lake: Lake, name: str, told: str, silent: str | None
+) -> None:
+    """Section 6: no traceback of a library, and nothing withheld in the hour it is needed most."""
+    known, _ = report(lake)
+    (lake.root / name).write_bytes(b"no such thing at all")
+    result = report_status(lake, now=datetime(2025, 11, 11, 8, 0, tzinfo=UTC), today=TODAY)
+    assert [name in text and told in text for text in result.warnings] == [True], result.warnings
+    stages = result.facts["stages"]
+    assert [job for job, stage in stages.items() if stage["day"] != known["stages"][job]["day"]] == (
+        [silent] if silent else []
+    )
+    assert render_status(result)
 
 
 # --- a day ----------------------------------------------------------------------------------------------------------
