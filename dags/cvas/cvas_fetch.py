@@ -43,7 +43,7 @@ from dagkit import assets, connections, notifications, partitions, policies
     **policies.dag_settings("cvas", __doc__, kind="ingest", timeout=timedelta(hours=2)),
 )
 def cvas_fetch() -> None:
-    @task(pool=policies.CVAS_SOURCE)
+    @task(pool=policies.CVAS_SOURCE, retries=3)
     def check_source(params: dict) -> list[str]:
         """The days asked for; fails before anything is touched if they make no sense or the source cannot be read."""
         from functools import partial
@@ -70,6 +70,7 @@ def cvas_fetch() -> None:
     @task(
         outlets=[assets.CVAS_FILES],
         pool=policies.CVAS_SOURCE,
+        retries=3,
         max_active_tis_per_dagrun=1,
         doc_md="The six files of one day, straight from COPY.",
         map_index_template="{{ task.op_kwargs['day'] }}",

@@ -65,7 +65,7 @@ def cvas_user_base() -> None:
             print(delay)
         return delay is None
 
-    @task(pool=policies.CVAS_USER_BASE, trigger_rule="none_failed")
+    @task(pool=policies.CVAS_USER_BASE, retries=3, trigger_rule="none_failed")
     def download_snapshot(params: dict) -> dict:
         """Keep the host's file as the snapshot of the day."""
         from datetime import UTC, datetime
