@@ -1,4 +1,4 @@
-"""A system's estate in a running Airflow, once for all tests of a file."""
+"""The systems in one running Airflow, started once for all tests of them."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,27 +35,38 @@ class Estate:
     airflow: Airflow
     world: World
     sink: NotificationSink
+    settled: bool = False
 
     def trigger(self, dag_id: str, **conf: object) -> str:
         """Start a run through the API, as the UI does; its id. What earlier tests set in motion ends first."""
         self.settle()
+        self.settled = dag_id not in self.world.chains[0]
         return str(self.airflow.api.trigger(dag_id, conf)["dag_run_id"])
 
     def trigger_by_command(self, dag_id: str, **conf: object) -> str:
         """Start a run as an operator does in the terminal; its id."""
         known = self.known(dag_id)
+        self.settled = False
         done = self.airflow.cli("dags", "trigger", dag_id, *(["-c", json.dumps(conf)] if conf else []))
         assert done.returncode == 0, done.stderr
         return self.next_run(dag_id, known)
 
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str] | None = None) -> None:
+        """Let tasks of a run be done once more, all of them or those named."""
+        self.settled = False
+        self.airflow.api.clear(dag_id, run_id, task_ids)
+
     def settle(self) -> None:
         """Wait until nothing of the main chain runs: a reader would make the next writer wait for its lock."""
+        if self.settled:
+            return
 
         def quiet() -> bool:
             runs = [run for dag_id in self.world.chains[0] for run in self.airflow.api.runs(dag_id)]
             return all(run["state"] in ("success", "failed") for run in runs)
 
         assert wait(lambda: quiet() and (time.sleep(0.7) or quiet()), timeout=300, every=0.5)
+        self.settled = True
 
     def next_run(self, dag_id: str, known: set[str], *, timeout: float = 60) -> str:
         run = self.airflow.api.wait_for_run(dag_id, lambda run: run["dag_run_id"] not in known, timeout=timeout)
@@ -76,7 +87,7 @@ class Estate:
     def messages(self, *, about: str, at_least: int = 1, timeout: float = 30) -> list[Message]:
         """Notifications whose text names ``about``; waits for the first, then a moment for one too many."""
         wait(lambda: len(self._about(about)) >= at_least, timeout=timeout)
-        time.sleep(3)
+        time.sleep(1.5)
         return self._about(about)
 
     def _about(self, text: str) -> list[Message]:
@@ -138,6 +149,7 @@ class Telecom(Estate):
                 len(runs) >= each and all(run["state"] in ("success", "failed") for run in runs) for runs in found
             ) or any(run["state"] == "failed" for runs in found for run in runs)
 
+        self.settled = False
         assert wait(ended, timeout=timeout, every=0.5), {dag_id: len(new(dag_id)) for dag_id in chain}
         self.settle()
         return {
@@ -167,31 +179,28 @@ def holders_of(file: Path) -> list[int]:
     return found
 
 
-@contextmanager
-def running(world: World, state: Path) -> Iterator[tuple[Airflow, NotificationSink]]:
-    with running_estate(state, [world], say=lambda _: None) as (airflow, sink):
-        airflow.wait_for_dags([dag_id for chain in world.chains for dag_id in chain])
+# One Airflow for all: a second one would take the cores from the tests that measure out their patience.
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Station, Telecom]]:
+    state = tmp_path_factory.mktemp("estate")
+    commercial_log = CommercialLog(state / "commercial_log", history=2_000)
+    cvas = Cvas(state / "cvas", scale=0.05, history_days=20)
+    with running_estate(state, [commercial_log, cvas], say=lambda _: None) as (airflow, sink):
+        airflow.wait_for_dags(
+            [dag_id for world in (commercial_log, cvas) for chain in world.chains for dag_id in chain]
+        )
         assert airflow.api.import_errors() == {}
-        system = world.chains[0][0].split("_")[0]
-        for dag_id in airflow.api.dag_ids():
-            if dag_id.startswith(system):
-                airflow.api.unpause(dag_id)
-        yield airflow, sink
+        for dag_id in sorted(airflow.api.dag_ids()):
+            airflow.api.unpause(dag_id)
+        yield Station(airflow, commercial_log, sink), Telecom(airflow, cvas, sink)
     shutil.rmtree(state, ignore_errors=True)
 
 
-# One Airflow at a time: a second one would take the cores from the tests that measure out their patience.
-@pytest.fixture(scope="module")
-def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
-    state = tmp_path_factory.mktemp("estate")
-    world = CommercialLog(state / "commercial_log", history=2_000)
-    with running(world, state) as (airflow, sink):
-        yield Station(airflow, world, sink)
+@pytest.fixture(scope="session")
+def estate(everything: tuple[Station, Telecom]) -> Station:
+    return everything[0]
 
 
-@pytest.fixture(scope="module")
-def telecom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telecom]:
-    state = tmp_path_factory.mktemp("telecom")
-    world = Cvas(state / "cvas", scale=0.05, history_days=20)
-    with running(world, state) as (airflow, sink):
-        yield Telecom(airflow, world, sink)
+@pytest.fixture(scope="session")
+def telecom(everything: tuple[Station, Telecom]) -> Telecom:
+    return everything[1]

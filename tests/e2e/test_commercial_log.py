@@ -71,7 +71,7 @@ def test_a_past_day_keeps_its_file_and_is_loaded_again_without_a_change(estate):
     loaded, ids = estate.bookings(), estate.ids()
 
     known = estate.known(UPDATE)
-    estate.airflow.api.clear(IMPORT, run_id)
+    estate.clear(IMPORT, run_id)
     again = estate.next_run(UPDATE, known)
     assert estate.finish(UPDATE, again) == "success"
     assert estate.airflow.api.wait_for_run(UPDATE)["partition_key"] == str(yesterday)
@@ -108,7 +108,7 @@ def test_clearing_only_the_load_keeps_every_spot_and_assignment(estate):
     run = estate.airflow.api.wait_for_run(UPDATE)
     loaded, ids = estate.bookings(), estate.ids()
     batches = len(estate.query("SELECT 1 FROM import_batches WHERE status = 'COMPLETED'"))
-    estate.airflow.api.clear(UPDATE, run["dag_run_id"], ["load_bookings"])
+    estate.clear(UPDATE, run["dag_run_id"], ["load_bookings"])
     assert wait(
         lambda: len(estate.query("SELECT 1 FROM import_batches WHERE status = 'COMPLETED'")) == batches + 1, timeout=60
     )

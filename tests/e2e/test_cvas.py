@@ -84,7 +84,7 @@ def test_clearing_an_old_fetch_after_a_correction_leaves_exactly_the_corrected_r
 
     known = telecom.known_chain()
     run_id = telecom.airflow.api.runs(FETCH)[-1]["dag_run_id"]  # of the test before
-    telecom.airflow.api.clear(FETCH, run_id)
+    telecom.clear(FETCH, run_id)
     assert telecom.finish(FETCH, run_id) == "success"
     assert telecom.finish_chain(known, PROCESS) == {PROCESS: [(str(day), "success")], COUNTERS: [(str(day), "success")]}
 

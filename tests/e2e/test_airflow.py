@@ -1,4 +1,7 @@
-"""The runner of the demo and of all other end-to-end tests: a real Airflow starts, works, and leaves nothing behind."""
+"""The runner of the demo and of all end-to-end tests: a real Airflow starts, works, and leaves nothing behind.
+
+Before the others: it needs an Airflow of its own, and the cores are for one at a time.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -72,11 +76,17 @@ from sandbox.airflow import Airflow
 place, url = Path(sys.argv[1]), sys.argv[2]
 folders = {"dags": place / "dags", "plugins": place / "plugins", "pools": place / "pools.json"}
 with Airflow(place / "home", **folders, env={}, database_url=url) as airflow:
-    airflow.wait_for_dags(["interrupted"])
-    airflow.api.unpause("interrupted")
-    print(airflow.api.trigger("interrupted")["dag_run_id"], flush=True)
+    print(airflow.port, flush=True)
     time.sleep(300)
 """
+
+
+@dataclass
+class Host:
+    """A process that runs an Airflow, and that Airflow seen from outside of it."""
+
+    process: subprocess.Popen[str]
+    airflow: Airflow
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +104,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
         yield server.create_database("airflow")
+
+
+@pytest.fixture(scope="module")
+def host(place: Path, database_url: str) -> Iterator[Host]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOST_PROCESS, place, database_url],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout
+        airflow = an_airflow(place, database_url, port=int(process.stdout.readline()))
+        yield Host(process, airflow)
+        process.kill()
+    airflow.api.close()
 
 
 def an_airflow(place: Path, database_url: str, *, port: int = 0, env: Mapping[str, str] = {}) -> Airflow:
@@ -128,64 +154,56 @@ def eventually(condition: Callable[[], bool], *, within: float) -> bool:
     return condition()
 
 
-def test_a_day_given_on_the_command_line_drives_producer_and_consumer(place: Path, database_url: str) -> None:
-    with an_airflow(place, database_url) as airflow:
-        api = airflow.api
-        airflow.wait_for_dags(["producer", "consumer", "interrupted"])
-        assert api.import_errors() == {}
-        api.unpause("producer")
-        api.unpause("consumer")
+def test_a_day_given_on_the_command_line_drives_producer_and_consumer(host: Host) -> None:
+    airflow, api = host.airflow, host.airflow.api
+    airflow.wait_for_dags(["producer", "consumer", "interrupted"])
+    assert api.import_errors() == {}
+    api.unpause("producer")
+    api.unpause("consumer")
 
-        triggered = airflow.cli("dags", "trigger", "producer", "--conf", '{"date": "2024-01-15"}')
-        assert triggered.returncode == 0, triggered.stderr
-        run = api.wait_for_run("consumer", partition_key="2024-01-15")
-        assert api.wait_run("consumer", run["dag_run_id"]) == "success"
-        assert "copying 2024-01-15" in api.task_log("consumer", run["dag_run_id"], "copy")
-        [event] = api.asset_events("runner.raw")
-        assert (event["partition_key"], event["extra"]) == ("2024-01-15", {"rows": 5})
+    triggered = airflow.cli("dags", "trigger", "producer", "--conf", '{"date": "2024-01-15"}')
+    assert triggered.returncode == 0, triggered.stderr
+    run = api.wait_for_run("consumer", partition_key="2024-01-15")
+    assert api.wait_run("consumer", run["dag_run_id"]) == "success"
+    assert "copying 2024-01-15" in api.task_log("consumer", run["dag_run_id"], "copy")
+    [event] = api.asset_events("runner.raw")
+    assert (event["partition_key"], event["extra"]) == ("2024-01-15", {"rows": 5})
 
-        # Clearing the producer's run publishes that day again: a second run of the consumer, for the same day.
-        [producer_run] = api.runs("producer")
-        api.clear("producer", producer_run["dag_run_id"])
-        again = api.wait_for_run("consumer", lambda other: other["dag_run_id"] != run["dag_run_id"])
-        assert again["partition_key"] == "2024-01-15"
-        assert api.wait_run("consumer", again["dag_run_id"]) == "success"
-        [task] = api.task_instances("producer", producer_run["dag_run_id"])
-        assert (task["task_id"], task["state"], task["pool"]) == ("publish", "success", "narrow")
+    # Clearing the producer's run publishes that day again: a second run of the consumer, for the same day.
+    [producer_run] = api.runs("producer")
+    api.clear("producer", producer_run["dag_run_id"])
+    again = api.wait_for_run("consumer", lambda other: other["dag_run_id"] != run["dag_run_id"])
+    assert again["partition_key"] == "2024-01-15"
+    assert api.wait_run("consumer", again["dag_run_id"]) == "success"
+    [task] = api.task_instances("producer", producer_run["dag_run_id"])
+    assert (task["task_id"], task["state"], task["pool"]) == ("publish", "success", "narrow")
 
-        # A run can be given its day as a key, too.
-        keyed = api.trigger("producer", partition_key="2024-01-16")
-        assert api.wait_run("producer", keyed["dag_run_id"]) == "success"
-        api.wait_for_run("consumer", partition_key="2024-01-16")
-        assert [event["partition_key"] for event in api.asset_events("runner.raw")] == [
-            "2024-01-15",
-            "2024-01-15",
-            "2024-01-16",
-        ]
+    # A run can be given its day as a key, too.
+    keyed = api.trigger("producer", partition_key="2024-01-16")
+    assert api.wait_run("producer", keyed["dag_run_id"]) == "success"
+    api.wait_for_run("consumer", partition_key="2024-01-16")
+    assert [event["partition_key"] for event in api.asset_events("runner.raw")] == [
+        "2024-01-15",
+        "2024-01-15",
+        "2024-01-16",
+    ]
 
-        assert len(processes_of(airflow.home)) >= 10
-        readable_by_others = {file.name for file in airflow.home.glob("*.json") if file.stat().st_mode & 0o077}
-        assert readable_by_others == {"prepared.json"}
-    assert processes_of(airflow.home) == set()
+    assert len(processes_of(airflow.home)) >= 10
+    readable_by_others = {file.name for file in airflow.home.glob("*.json") if file.stat().st_mode & 0o077}
+    assert readable_by_others == {"prepared.json"}
 
 
 def test_a_killed_runner_leaves_no_process_and_its_task_runs_again_after_a_restart(
-    place: Path, database_url: str
+    host: Host, place: Path, database_url: str
 ) -> None:
     home = place / "home"
     mark = place / "napped"
-    runner = subprocess.Popen(
-        [sys.executable, "-c", HOST_PROCESS, place, database_url],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with runner:
-        assert runner.stdout
-        run_id = runner.stdout.readline().strip()
-        assert eventually(mark.exists, within=30)
-        below = descendants(runner.pid)
-        runner.kill()
+    host.airflow.wait_for_dags(["interrupted"])
+    host.airflow.api.unpause("interrupted")
+    run_id = host.airflow.api.trigger("interrupted")["dag_run_id"]
+    assert eventually(mark.exists, within=30)
+    below = descendants(host.process.pid)
+    host.process.kill()
     assert len(below) >= 14  # four components with a reaper each, four workers, the task and its grandchild ...
 
     def alive() -> set[int]:
@@ -197,6 +215,7 @@ def test_a_killed_runner_leaves_no_process_and_its_task_runs_again_after_a_resta
         assert airflow.api.wait_run("interrupted", run_id, timeout=90) == "success"
         [task] = airflow.api.task_instances("interrupted", run_id)
         assert task["try_number"] == 2
+    assert processes_of(home) == set()
 
 
 def test_a_component_that_cannot_start_is_named_with_the_end_of_its_log(place: Path, database_url: str) -> None:
