@@ -21,7 +21,11 @@ LONGEST_WAIT = timedelta(minutes=30)
 
 
 @dag(
-    schedule=DailyPartitionTimetable("5 2 * * *", timezone="America/Los_Angeles", jitter=timedelta(minutes=5)),
+    schedule=DailyPartitionTimetable(
+        policies.cron("commercial_log_backup", "5 2 * * *"),
+        timezone="America/Los_Angeles",
+        jitter=timedelta(minutes=5),
+    ),
     params={"date": partitions.date_param()},
     **policies.dag_settings("commercial_log", __doc__, kind="maintain", timeout=timedelta(hours=2)),
 )
@@ -43,25 +47,24 @@ def commercial_log_backup() -> None:
     @task(outlets=[assets.COMMERCIAL_LOG_BACKUP], pool=policies.COMMERCIAL_LOG_READERS, trigger_rule="none_failed")
     def back_up_database() -> dict:
         """Snapshot, upload, verify, prune."""
+        from contextlib import ExitStack
         from datetime import datetime
 
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include.commercial_log.backup import back_up_database
+        from include.commercial_log.backup import JOB, back_up_database
         from include.commercial_log.config import ZONE, DataRoot, Settings
         from include.errors import AlreadyRunning
 
         day = partitions.business_day(ZONE)
-        with connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP) as store:
+        data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
+        with ExitStack() as opened:
+            with data.preparing(JOB, day):
+                settings = Settings.from_mapping(connections.settings("commercial_log"))
+                database = connections.sqlite_file(connections.COMMERCIAL_LOG_DB)
+                store = opened.enter_context(connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP))
             try:
-                result = back_up_database(
-                    connections.path_of(connections.COMMERCIAL_LOG_DB),
-                    store,
-                    DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                    day=day,
-                    now=datetime.now(ZONE),
-                    settings=Settings.from_mapping(connections.settings("commercial_log")),
-                )
+                result = back_up_database(database, store, data, day=day, now=datetime.now(ZONE), settings=settings)
             except AlreadyRunning as error:
                 raise AirflowSkipException(str(error)) from error
         notifications.tell_warnings(result.warnings)

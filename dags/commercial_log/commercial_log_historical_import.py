@@ -8,12 +8,14 @@ left alone, as in the nightly update.
 **Re-run** Safe: the same workbook changes nothing.
 
 **If it fails** nothing was changed. The message names file, sheet, row and column, or the month that does not belong.
+Start with `dry_run`. A month that is not over, or that would keep fewer than half of its spots, is refused: mostly a
+stray row. `confirm_loss` only when those months are meant; they are closed for good.
 """
 
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, partitions, policies
+from dagkit import connections, notifications, partitions, policies
 
 
 @dag(
@@ -29,6 +31,12 @@ from dagkit import connections, partitions, policies
             description="Refuses a workbook with months of another year. Empty: any year.",
         ),
         "skip_closed": Param(False, type="boolean", title="Leave closed months alone"),
+        "confirm_loss": Param(
+            False,
+            type="boolean",
+            title="Yes, also months that are not over or lose more than half of their spots",
+            description="They are closed for good with what the workbook has of them.",
+        ),
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Reports everything in the log, writes nothing."
         ),
@@ -39,28 +47,33 @@ def commercial_log_historical_import() -> None:
     @task(pool=policies.COMMERCIAL_LOG_DB)
     def load_bookings(params: dict) -> dict:
         """Replace all months of the workbook and close them."""
-        from contextlib import closing
         from datetime import UTC, datetime
         from pathlib import Path
 
         from include.commercial_log.config import ZONE, DataRoot, Settings
         from include.commercial_log.database import open_database
-        from include.commercial_log.load import load_bookings
+        from include.commercial_log.load import RECAP_JOB, load_bookings
 
-        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
-            return load_bookings(
-                db,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                day=partitions.today(ZONE),
-                now=datetime.now(UTC),
-                settings=Settings.from_mapping(connections.settings("commercial_log")),
-                mode="WEEKLY_UPDATE" if params["skip_closed"] else "HISTORICAL",
-                recap=True,
-                data_file=Path(params["data_file"]),
-                closed_by=params["closed_by"],
-                expected_year=params["year"],
-                dry_run=params["dry_run"],
-            ).as_dict()
+        day = partitions.today(ZONE)
+        data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
+        with data.preparing(RECAP_JOB, day):
+            settings = Settings.from_mapping(connections.settings("commercial_log"))
+        result = load_bookings(
+            connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database),
+            data,
+            day=day,
+            now=datetime.now(UTC),
+            settings=settings,
+            mode="WEEKLY_UPDATE" if params["skip_closed"] else "HISTORICAL",
+            recap=True,
+            data_file=Path(params["data_file"]),
+            closed_by=params["closed_by"],
+            expected_year=params["year"],
+            confirm_loss=params["confirm_loss"],
+            dry_run=params["dry_run"],
+        )
+        notifications.tell_warnings(result.warnings)
+        return result.as_dict()
 
     load_bookings()
 

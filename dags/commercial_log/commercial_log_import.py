@@ -21,7 +21,11 @@ from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=DailyPartitionTimetable("0 1 * * *", timezone="America/Los_Angeles", jitter=timedelta(minutes=5)),
+    schedule=DailyPartitionTimetable(
+        policies.cron("commercial_log_import", "0 1 * * *"),
+        timezone="America/Los_Angeles",
+        jitter=timedelta(minutes=5),
+    ),
     params={
         "date": partitions.date_param(),
         "allow_shrink": Param(
@@ -38,15 +42,18 @@ def commercial_log_import() -> None:
     def copy_workbook(params: dict) -> dict:
         """Publish the dated workbook of the run's day."""
         from include.commercial_log.config import ZONE, DataRoot, Settings
-        from include.commercial_log.extract import copy_workbook
+        from include.commercial_log.extract import JOB, copy_workbook
 
         day = partitions.business_day(ZONE)
+        data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
+        with data.preparing(JOB, day):
+            settings = Settings.from_mapping(connections.settings("commercial_log"))
         result = copy_workbook(
             connections.open_share(connections.COMMERCIAL_LOG_SHARE),
-            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+            data,
             day=day,
             today=partitions.today(ZONE),
-            settings=Settings.from_mapping(connections.settings("commercial_log")),
+            settings=settings,
             allow_shrink=params["allow_shrink"],
         )
         notifications.tell_warnings(result.warnings)

@@ -4,7 +4,8 @@
 
 **Writes** a row of `month_closures` per month and `is_historical = 1` on its spots, each month all at once.
 
-**Re-run** Safe: a month that is closed already is reported and left alone. There is no reopening.
+**Re-run** Safe: a month that is closed already is reported and left alone. There is no reopening: look at the
+rejects of the last load first (runbook).
 
 **If it fails** the message lists each month with the reason (no spots, not a month like `Sep-25`); the others are
 closed. Correct the list and trigger again.
@@ -33,21 +34,19 @@ def commercial_log_month_close() -> None:
     @task(pool=policies.COMMERCIAL_LOG_DB)
     def close_months(params: dict) -> dict:
         """Close the given months in the name of the given person."""
-        from contextlib import closing
 
         from include.commercial_log.config import ZONE, DataRoot
         from include.commercial_log.database import open_database
         from include.commercial_log.months import close_months
 
-        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
-            return close_months(
-                db,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                params["months"],
-                closed_by=params["closed_by"],
-                today=partitions.today(ZONE),
-                notes=params["notes"],
-            ).as_dict()
+        return close_months(
+            connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database),
+            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+            params["months"],
+            closed_by=params["closed_by"],
+            today=partitions.today(ZONE),
+            notes=params["notes"],
+        ).as_dict()
 
     close_months()
 

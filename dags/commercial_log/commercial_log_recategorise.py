@@ -24,21 +24,19 @@ def commercial_log_recategorise() -> None:
     @task(pool=policies.COMMERCIAL_LOG_DB)
     def recategorise_all(params: dict) -> dict:
         """Recompute category and assignment of all spots but those a person decided on."""
-        from contextlib import closing
         from datetime import UTC, datetime
 
         from include.commercial_log.config import ZONE, DataRoot
         from include.commercial_log.database import open_database
         from include.commercial_log.review import recategorise_all
 
-        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
-            return recategorise_all(
-                db,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                confirm=params["confirm"],
-                now=datetime.now(UTC),
-                day=partitions.today(ZONE),
-            ).as_dict()
+        return recategorise_all(
+            connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database),
+            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+            confirm=params["confirm"],
+            now=datetime.now(UTC),
+            day=partitions.today(ZONE),
+        ).as_dict()
 
     recategorise_all()
 

@@ -3,6 +3,7 @@
 **Reads** a snapshot from the store of connection `commercial_log_backup`, the newest unless one is named.
 
 **Writes** the database file, replaced atomically after the snapshot was verified; the replaced one is kept beside it.
+Warnings name the months that were closed since the snapshot: close them again before the next import.
 
 **Re-run** Safe: the same snapshot gives the same database.
 
@@ -13,7 +14,7 @@ is never used: name an older one.
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, partitions, policies
+from dagkit import connections, notifications, partitions, policies
 
 
 @dag(
@@ -34,9 +35,10 @@ def commercial_log_restore() -> None:
     @task(pool=policies.COMMERCIAL_LOG_DB)
     def restore_database(params: dict) -> dict:
         """Download, verify, replace."""
+        from contextlib import ExitStack
         from datetime import datetime
 
-        from include.commercial_log.backup import restore_database
+        from include.commercial_log.backup import RESTORE_JOB, restore_database
         from include.commercial_log.config import ZONE, DataRoot
         from include.errors import RequestRefused
 
@@ -45,15 +47,15 @@ def commercial_log_restore() -> None:
                 "commercial_log: restoring replaces the whole database.",
                 next_step="Trigger it again with confirm if that is what you want.",
             )
-        with connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP) as store:
-            return restore_database(
-                connections.path_of(connections.COMMERCIAL_LOG_DB),
-                store,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                name=params["name"],
-                now=datetime.now(ZONE),
-                day=partitions.today(ZONE),
-            ).as_dict()
+        day = partitions.today(ZONE)
+        data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
+        with ExitStack() as opened:
+            with data.preparing(RESTORE_JOB, day):
+                database = connections.sqlite_file(connections.COMMERCIAL_LOG_DB)
+                store = opened.enter_context(connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP))
+            result = restore_database(database, store, data, name=params["name"], now=datetime.now(ZONE), day=day)
+        notifications.tell_warnings(result.warnings)
+        return result.as_dict()
 
     restore_database()
 

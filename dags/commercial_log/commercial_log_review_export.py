@@ -35,19 +35,18 @@ def commercial_log_review_export() -> None:
     @task(pool=policies.COMMERCIAL_LOG_READERS)
     def export_review_queue(params: dict) -> dict:
         """Write the chosen part of the review queue."""
-        from contextlib import closing
+        from functools import partial
 
         from include.commercial_log.config import ZONE, DataRoot
         from include.commercial_log.database import open_database
         from include.commercial_log.review import export_review_queue
 
-        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB), read_only=True)) as db:
-            return export_review_queue(
-                db,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                filter=params["filter"],
-                day=partitions.business_day(ZONE),
-            ).as_dict()
+        return export_review_queue(
+            connections.open_sqlite(connections.COMMERCIAL_LOG_DB, partial(open_database, read_only=True)),
+            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+            filter=params["filter"],
+            day=partitions.business_day(ZONE),
+        ).as_dict()
 
     export_review_queue()
 

@@ -17,7 +17,9 @@ from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=DailyPartitionTimetable("30 2 * * 0", timezone="America/Los_Angeles"),
+    schedule=DailyPartitionTimetable(
+        policies.cron("commercial_log_rotation", "30 2 * * 0"), timezone="America/Los_Angeles"
+    ),
     params={"date": partitions.date_param()},
     **policies.dag_settings("commercial_log", __doc__, kind="maintain"),
 )
@@ -26,15 +28,13 @@ def commercial_log_rotation() -> None:
     def rotate_files() -> dict:
         """Archive what is older than seven days, verify, then remove."""
         from include.commercial_log.config import ZONE, DataRoot, Settings
-        from include.commercial_log.rotation import rotate_files
+        from include.commercial_log.rotation import JOB, rotate_files
 
         day = partitions.business_day(ZONE)
-        result = rotate_files(
-            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-            day=day,
-            today=partitions.today(ZONE),
-            settings=Settings.from_mapping(connections.settings("commercial_log")),
-        )
+        data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
+        with data.preparing(JOB, day):
+            settings = Settings.from_mapping(connections.settings("commercial_log"))
+        result = rotate_files(data, day=day, today=partitions.today(ZONE), settings=settings)
         notifications.tell_warnings(result.warnings)
         return partitions.publish(assets.COMMERCIAL_LOG_ARCHIVES, day, result.as_dict())
 

@@ -33,24 +33,22 @@ def commercial_log_set_language() -> None:
     @task(pool=policies.COMMERCIAL_LOG_DB)
     def set_language(params: dict) -> dict:
         """Assign the language to the spots in the name of the given person."""
-        from contextlib import closing
         from datetime import UTC, datetime
 
         from include.commercial_log.config import ZONE, DataRoot
         from include.commercial_log.database import open_database
         from include.commercial_log.review import set_language
 
-        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
-            return set_language(
-                db,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                spot_ids=[int(spot) for spot in params["spot_ids"]],
-                language_code=params["language_code"],
-                decided_by=params["decided_by"],
-                note=params["note"],
-                now=datetime.now(UTC),
-                day=partitions.today(ZONE),
-            ).as_dict()
+        return set_language(
+            connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database),
+            DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
+            spot_ids=[int(spot) for spot in params["spot_ids"]],
+            language_code=params["language_code"],
+            decided_by=params["decided_by"],
+            note=params["note"],
+            now=datetime.now(UTC),
+            day=partitions.today(ZONE),
+        ).as_dict()
 
     set_language()
 

@@ -22,15 +22,15 @@ def commercial_log_status() -> None:
     @task(pool=policies.COMMERCIAL_LOG_READERS)
     def report_status() -> dict:
         """Files, archives, backups, last results, freshness, months, review queue."""
-        from contextlib import closing
         from datetime import datetime
+        from functools import partial
 
         from include.commercial_log.config import ZONE, DataRoot
         from include.commercial_log.database import open_database
         from include.commercial_log.status import render_status, report_status
 
-        database = connections.path_of(connections.COMMERCIAL_LOG_DB)
-        with closing(open_database(database, read_only=True)) as db:
+        reader = partial(open_database, read_only=True)
+        with connections.open_sqlite(connections.COMMERCIAL_LOG_DB, reader) as db:
             result = report_status(
                 db,
                 DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),

@@ -40,7 +40,10 @@ from dagkit import assets, connections, notifications, partitions, policies
             description="The next import puts today's state back.",
         ),
         "dry_run": Param(
-            False, type="boolean", title="Dry run", description="Reports everything in the log, writes nothing."
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Reports everything in the log, writes nothing; its tasks end as skipped.",
         ),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="transform"),
@@ -49,41 +52,45 @@ def commercial_log_update() -> None:
     @task(outlets=[assets.COMMERCIAL_LOG_SPOTS], pool=policies.COMMERCIAL_LOG_DB)
     def load_bookings(params: dict) -> dict:
         """Markets, month replacement, categories and languages in one transaction."""
-        from contextlib import closing
+        import json
         from dataclasses import replace
         from datetime import UTC, datetime
         from pathlib import Path
 
+        from airflow.sdk.exceptions import AirflowSkipException
+
         from include.commercial_log.config import ZONE, DataRoot, Settings
         from include.commercial_log.database import open_database
-        from include.commercial_log.load import load_bookings
+        from include.commercial_log.load import JOB, load_bookings
 
         day = partitions.business_day(ZONE)
-        settings = Settings.from_mapping(connections.settings("commercial_log"))
+        data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
+        with data.preparing(JOB, day):
+            settings = Settings.from_mapping(connections.settings("commercial_log"))
         if params["max_rejects"] is not None:
             settings = replace(settings, max_rejects=params["max_rejects"])
-        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
-            result = load_bookings(
-                db,
-                DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES)),
-                day=day,
-                now=datetime.now(UTC),
-                settings=settings,
-                data_file=Path(params["data_file"]) if params["data_file"] else None,
-                force_stale=params["force_stale"],
-                dry_run=params["dry_run"],
-            )
-        notifications.tell_warnings(result.warnings)
+        result = load_bookings(
+            connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database),
+            data,
+            day=day,
+            now=datetime.now(UTC),
+            settings=settings,
+            data_file=Path(params["data_file"]) if params["data_file"] else None,
+            force_stale=params["force_stale"],
+            dry_run=params["dry_run"],
+        )
         if params["dry_run"]:
-            return result.as_dict()  # nothing was loaded that a consumer could take up
+            print(json.dumps(result.as_dict(), indent=2))
+            # A task that succeeds publishes its outlets, and a consumer would take up what was never loaded.
+            raise AirflowSkipException("Dry run: the report is in the log, nothing was written.")
+        notifications.tell_warnings(result.warnings)
         if settings.notify_on_success:
             notifications.tell_success(f"{result.written:,} spots from {result.facts['file']}")
         return partitions.publish(assets.COMMERCIAL_LOG_SPOTS, day, result.as_dict())
 
     @task(pool=policies.COMMERCIAL_LOG_DB)
-    def classify_grid(loaded: dict, params: dict) -> dict:
+    def classify_grid(loaded: dict) -> dict:
         """Place the loaded months' spots in the programme grid; only where the setting grid_classification is on."""
-        from contextlib import closing
         from datetime import UTC, datetime
 
         from airflow.sdk.exceptions import AirflowSkipException
@@ -94,9 +101,7 @@ def commercial_log_update() -> None:
 
         if not Settings.from_mapping(connections.settings("commercial_log")).grid_classification:
             raise AirflowSkipException("The setting grid_classification is off.")
-        if params["dry_run"]:
-            raise AirflowSkipException("A dry run writes nothing.")
-        with closing(open_database(connections.path_of(connections.COMMERCIAL_LOG_DB))) as db:
+        with connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database) as db:
             return classify_grid(db, months=list(loaded["facts"]["months"]), now=datetime.now(UTC)).as_dict()
 
     classify_grid(load_bookings())

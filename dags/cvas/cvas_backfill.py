@@ -1,9 +1,10 @@
 """Find days of which the lake has no rows, and fetch them again, oldest first.
 
-**Reads** the lake's days of each type, from its first to yesterday.
+**Reads** the lake's days of each type, from its first to yesterday, or those from `start_date` to `end_date`.
 
 **Writes** nothing itself: it starts `cvas_fetch` for each range of missing days, all six types, and the chain follows.
-Both only without `dry_run`. With `confirm_empty` it records instead that the source has nothing for those days.
+Both only without `dry_run`. With `confirm_empty` it records instead that the source has nothing for those days; not for
+days after the newest one that is loaded from its files, nor for days whose rows were lost.
 
 **Re-run** Safe: days that were filled in the meantime are not asked for again.
 
@@ -24,6 +25,20 @@ from dagkit import connections, notifications, partitions, policies
             title="Types to look at",
             description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND",
         ),
+        "start_date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="From",
+            description="First day to look at. Empty: as far back as there are days.",
+        ),
+        "end_date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="To",
+            description="Last day to look at. Empty: yesterday.",
+        ),
         "dry_run": Param(
             True,
             type="boolean",
@@ -43,15 +58,20 @@ def cvas_backfill() -> None:
     @task(pool=policies.CVAS_LAKE)
     def find_gaps(params: dict) -> list[dict]:
         """What to trigger the fetch with, range by range; nothing in a dry run."""
-        from datetime import UTC, datetime, timedelta
+        from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
         from include.cvas.contract import types_named
+        from include.cvas.days import requested_bounds
         from include.cvas.gaps import find_gaps
 
+        since, until = requested_bounds(
+            start=params["start_date"], end=params["end_date"], today=partitions.today(ZONE)
+        )
         result = find_gaps(
             Lake(connections.path_of(connections.CVAS_LAKE)),
-            until=partitions.today(ZONE) - timedelta(days=1),
+            since=since,
+            until=until,
             types=types_named(params["types"]),
             now=datetime.now(UTC),
             settings=Settings.from_mapping(connections.settings("cvas")),

@@ -7,8 +7,10 @@
 **Re-run** Safe at any time; the day's reports are replaced.
 
 **If it fails** the message names what does not hold; the report has the figures. Missing days: `cvas_backfill` fetches
-them, or confirms that the source has nothing. Duplicates or another schema: somebody wrote to the lake by hand; load
-those days again. A view that differs from a rebuild: trigger `cvas_process` with `full_rebuild`, and keep the report.
+them, or confirms that the source has nothing. Rows that something else took out of the lake: load or import them again,
+or accept the loss with `cvas_process`, `view only` and `force`. Duplicates or another schema: somebody wrote to the
+lake by hand; load those days again. A view that differs from a rebuild: trigger `cvas_process` with `full_rebuild`, and
+keep the report.
 """
 
 from datetime import timedelta
@@ -19,7 +21,7 @@ from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=DailyPartitionTimetable("0 15 * * 0", timezone="Europe/Madrid"),
+    schedule=DailyPartitionTimetable(policies.cron("cvas_checks", "0 15 * * 0"), timezone="Europe/Madrid"),
     params={"date": partitions.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="monitor", timeout=timedelta(hours=2)),
 )

@@ -15,7 +15,9 @@ from dagkit import connections, partitions, policies
 
 
 @dag(
-    schedule=MultipleCronTriggerTimetable("25 8 * * *", "30 11 * * *", "0 13 * * *", timezone="Europe/Madrid"),
+    schedule=MultipleCronTriggerTimetable(
+        *policies.cron("cvas_deadlines", "25 8 * * *; 30 11 * * *; 0 13 * * *").split("; "), timezone="Europe/Madrid"
+    ),
     params={"date": partitions.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="monitor"),
 )

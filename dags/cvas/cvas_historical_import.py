@@ -8,7 +8,10 @@
 **Re-run** Safe: the same files make the same lake.
 
 **If it fails** the lake is as it was. A value that cannot be read stops its file; the message names file, line and
-column. The view is built from nothing by the next `cvas_process`.
+column.
+
+**Then** the next `cvas_process` builds the view from nothing; where the files have fewer renewals than the lake had, it
+needs `force`. The counters have to be counted again: a warning names the days to trigger `cvas_counters` with.
 """
 
 from datetime import timedelta

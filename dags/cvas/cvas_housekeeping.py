@@ -20,7 +20,7 @@ from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=DailyPartitionTimetable("0 6 * * *", timezone="Europe/Madrid"),
+    schedule=DailyPartitionTimetable(policies.cron("cvas_housekeeping", "0 6 * * *"), timezone="Europe/Madrid"),
     params={"date": partitions.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="maintain", timeout=timedelta(hours=2)),
 )

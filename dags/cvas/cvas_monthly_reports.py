@@ -15,7 +15,7 @@ from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=DailyPartitionTimetable("0 14 1 * *", timezone="Europe/Madrid"),
+    schedule=DailyPartitionTimetable(policies.cron("cvas_monthly_reports", "0 14 1 * *"), timezone="Europe/Madrid"),
     params={"date": partitions.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="publish"),
 )

@@ -11,8 +11,9 @@ rows. The view recomputes the subscriptions that were touched and equals a full 
 
 **If it fails** lake and view are as they were; a kill between the renames is completed by the next run. Missing or
 altered files: run `cvas_fetch` for the day. Rejected rows are in `Daily_Data/D/_rejects/`. Fewer than half of a day's
-rows really gone, or fewer subscriptions than before: trigger with `force`. An unreadable partition: the message names
-it; fetch and load that month again.
+rows really gone, fewer subscriptions or renewals than before: trigger with `force`, which also accepts what something
+else took out of the lake. An unreadable partition: the message names it; move it away, then fetch and load that month
+again.
 """
 
 from datetime import timedelta
@@ -41,7 +42,7 @@ from dagkit import assets, connections, notifications, partitions, policies
         "force": Param(
             False,
             type="boolean",
-            title="Accept fewer than half of a day's rows, or fewer subscriptions",
+            title="Accept fewer than half of a day's rows, fewer subscriptions or renewals, lost rows",
             description="Only when the source's owner confirms it.",
         ),
     },

@@ -8,6 +8,9 @@ fetched or imported again. Rows and euro before and after are logged and have to
 **Re-run** Safe: what is repaired stays repaired.
 
 **If it fails** nothing was moved. Start with `dry_run` to see the plan.
+
+**Then** the next `cvas_process` builds the view from nothing. Where rows went that had a date, a warning names the days
+to trigger `cvas_counters` with.
 """
 
 from airflow.sdk import Param, dag, task

@@ -1,8 +1,8 @@
-"""Report how cvas stands; changes nothing.
+"""Report every day how cvas stands, and what is open; changes nothing.
 
 **Reads** journals, manifests, the state of the lake, the view, folders' sizes.
 
-**Writes** nothing; the report is the task's log and return value.
+**Writes** nothing; the report is the task's log and return value, what needs attention is told.
 
 **Re-run** Safe at any time, also while other runs work.
 
@@ -10,11 +10,12 @@
 """
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, partitions, policies
+from dagkit import connections, notifications, partitions, policies
+from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=None,
+    schedule=DailyPartitionTimetable(policies.cron("cvas_status", "30 13 * * *"), timezone="Europe/Madrid"),
     params={
         "data": Param(
             None,
@@ -42,6 +43,7 @@ def cvas_status() -> None:
         else:
             result = report_status(lake, now=datetime.now(UTC), today=partitions.today(ZONE))
             print(render_status(result))
+        notifications.tell_warnings(result.warnings)
         return result.as_dict()
 
     report_status()

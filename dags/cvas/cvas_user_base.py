@@ -8,10 +8,14 @@ publishes its day, which starts `cvas_fetch`.
 **Re-run** Safe. Yesterday's snapshot is replaced only by a newer one of the same day; an older day keeps its snapshot,
 as the host only holds the newest. Unchanged snapshots leave the three files byte for byte as they are.
 
-**If it fails** nothing was replaced. Not fresh: it waits until 23:00 and asks the host every quarter of an hour; find
-out why the host wrote no new file. Refused for its content: the message names file, line and column. A total that
+**Waits** until 23:00 for a file that is fresh and complete, and asks the host every quarter of an hour; the log says
+what is wrong with it: not there, not new, half written, no snapshot at all.
+
+**If it fails** nothing was replaced. Not fresh, or refused for its content (the message names file, line and column):
+get the reporting team to write the file, and clear the task before midnight, later the snapshot is lost. A total that
 differs by more than 20 %: when the reporting team confirms it, trigger with `force`. To go on without the snapshot,
-trigger `cvas_fetch`.
+trigger `cvas_fetch`. A run that is cleared on a later day takes no snapshot: it warns `snapshot missing for` its day,
+aggregates what is there and publishes the day.
 """
 
 from datetime import timedelta
@@ -22,7 +26,9 @@ from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=DailyPartitionTimetable("5 8 * * *", timezone="Europe/Madrid", run_offset=-1),
+    schedule=DailyPartitionTimetable(
+        policies.cron("cvas_user_base", "5 8 * * *"), timezone="Europe/Madrid", run_offset=-1
+    ),
     params={
         "date": partitions.date_param(),
         "download": Param(
@@ -46,7 +52,7 @@ def cvas_user_base() -> None:
         pool=policies.CVAS_USER_BASE,
     )
     def wait_for_snapshot(params: dict) -> bool:
-        """Until the reporting host has written the file of the day; old days have nothing to wait for."""
+        """Until the reporting host has written the file of the day, or 23:00; old days have nothing to wait for."""
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings

@@ -3,14 +3,19 @@
 import fcntl
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
+from include.commercial_log.cells import month_start
 from include.commercial_log.config import ZONE, DataRoot, Settings
-from include.commercial_log.database import open_database
+from include.commercial_log.database import FIRST_TABLES, open_database
+from include.commercial_log.languages import MANUAL
 from include.common import locks
 from include.common.backups import Generations
 from include.common.files import GROUP_READABLE, publish
@@ -30,6 +35,8 @@ _BACKUPS = Generations("database_backup", ".db", ZONE)
 _DATABASE_LOCKS = (0x40000000, 512)
 _SHM_IN_USE = (128, 1)
 _COMPANIONS = ("-wal", "-journal", "-shm")
+_HEADER_BYTES = 100
+_CHUNK = 1 << 20
 # READONLY is what it says of another page size, too.
 _NOT_USABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
@@ -55,7 +62,7 @@ def back_up_database(
         name = _BACKUPS.name_at(now)
         snapshot = folder / name
         # Not read-only: such a connection would leave an empty log behind, which others may not be allowed to write.
-        with run.phase("snapshot", percent=25), closing(open_database(db_path)) as db:
+        with run.phase("snapshot", percent=25), closing(open_database(db_path, tables=FIRST_TABLES)) as db:
             _copy_database(db, snapshot)
         with run.phase("check", percent=50):
             _require_sound(snapshot, "quick_check", f"The snapshot of {db_path}")
@@ -83,7 +90,9 @@ def list_backups(store: ObjectStore) -> list[str]:
 def verify_backup(store: ObjectStore, data: DataRoot, *, name: str | None = None, day: date) -> StepResult:
     """Fetch a backup, the newest unless ``name`` says which, compare its hash and check it from end to end.
 
-    Needs free disk space of one database below the data root. Re-run: safe; changes nothing.
+    ``facts['backups']`` names all there are, newest first. Needs free disk space of one database below the data root.
+
+    Re-run: safe; changes nothing.
     Raises SourceMissing, CheckFailed, StoreBusy, StoreFull, AlreadyRunning, and what the store raises.
     """
     with (
@@ -97,9 +106,11 @@ def verify_backup(store: ObjectStore, data: DataRoot, *, name: str | None = None
         with run.phase("check", percent=100):
             _require_sound(fetched, "integrity_check", f"The backup {chosen}")
         run.facts["backup"] = chosen
-        size = fetched.stat().st_size
         return StepResult(
-            where=f"{store.where}/{chosen}", read=1, bytes=size, facts={"backup": chosen, **run.durations}
+            where=f"{store.where}/{chosen}",
+            read=1,
+            bytes=fetched.stat().st_size,
+            facts={"backup": chosen, "backups": list_backups(store), **run.durations},
         )
 
 
@@ -115,8 +126,12 @@ def restore_database(
     """Put a backup, the newest unless ``name`` says which, in the place of the database, all at once.
 
     The backup is fetched beside the database, compared by its hash and checked from end to end before anything is
-    touched. What was there before stays beside it as ``<database>.before-restore-YYYYMMDD_HHMMSS``, until the next
-    restore; that name as ``name`` undoes the restore, and can be undone in turn.
+    touched. What was there before stays beside it as ``<database>.before-restore-YYYYMMDD_HHMMSS``, until another
+    backup is restored; that name as ``name`` undoes the restore, and can be undone in turn. A backup from before a
+    migration is brought up to date.
+
+    ``warnings`` name the months closed and count the languages decided since the backup was made. The months have to be
+    closed again before the next load, which would replace them.
 
     The web application may stay connected: the backup is copied into the existing file page by page in one SQLite
     transaction, so that a reader sees all of the old or all of the new database and a kill leaves the old. Renaming a
@@ -132,7 +147,6 @@ def restore_database(
     with (
         record_run(data.logs, RESTORE_JOB, day) as run,
         locks.hold(data.database_lock, RESTORE_JOB),
-        locks.hold(data.files_lock, RESTORE_JOB),
         locks.hold(data.backup_lock, RESTORE_JOB),
         _empty_folder(db_path.with_name(f".{db_path.name}.restore")) as folder,
     ):
@@ -141,11 +155,14 @@ def restore_database(
             chosen = _fetch(store, name, incoming, kept=_kept_databases(db_path))
         with run.phase("check", percent=75):
             _require_sound(incoming, "integrity_check", f"The backup {chosen}")
-        kept = _new_kept(db_path, now)
+        known = _decisions_in(incoming)
+        gone = not db_path.is_file()
         with run.phase("replace", percent=100):
-            _replace(db_path, incoming, kept, run)
+            kept = _replace(db_path, incoming, _new_kept(db_path, now), run)
+        _warn_of_losses(None if gone else kept, chosen, known, run)
         size = db_path.stat().st_size
-        run.say(f"{db_path} is {chosen} now; what was there before is {kept.name}")
+        before = kept.name if kept.exists() else None
+        run.say(f"{db_path} is {chosen} now; what was there before is {before or 'gone'}")
         run.facts.update(backup=chosen, bytes=size)
         return StepResult(
             where=str(db_path),
@@ -153,7 +170,46 @@ def restore_database(
             written=1,
             bytes=size,
             warnings=tuple(run.warnings),
-            facts={"backup": chosen, "before": kept.name, **run.durations},
+            facts={"backup": chosen, "before": before, **run.durations},
+        )
+
+
+class _Decisions(NamedTuple):
+    """What people decided and no workbook brings back: who closed which month, and the languages of spots."""
+
+    closed: dict[str, str]
+    languages: Counter[tuple[str, str, str]]
+
+
+def _decisions_in(file: Path) -> _Decisions:
+    with closing(_connect(file)) as db:
+        closed = dict(db.execute("SELECT broadcast_month, closed_by FROM month_closures"))
+        # Without the spot: a decision stays the same one when it passes to the row that replaces its spot.
+        query = "SELECT language_code, assigned_date, notes FROM spot_language_assignments WHERE assignment_method = ?"
+        return _Decisions(closed, Counter(db.execute(query, (MANUAL,))))
+
+
+def _warn_of_losses(kept: Path | None, chosen: str, known: _Decisions, run: RunLog) -> None:
+    """Say what people decided since the backup was made: the next load goes on as if they had not."""
+    try:
+        before = _decisions_in(kept) if kept else None
+    except sqlite3.DatabaseError:
+        before = None
+    if kept is None or before is None:
+        run.warn(
+            f"What was there before cannot be read: ask who closed months since {chosen} was made and close them again "
+            "before the next import; language decisions since then are lost."
+        )
+        return
+    if reopened := sorted(before.closed.keys() - known.closed.keys(), key=month_start):
+        run.warn(
+            f"{chosen} does not know of months closed since; close again before the next import: "
+            + "; ".join(f"{month}, closed by {before.closed[month]}" for month in reopened)
+            + "."
+        )
+    if lost := (before.languages - known.languages).total():
+        run.warn(
+            f"{chosen} lacks {lost:,} language decisions of people; decide again where needed: {kept.name} has them."
         )
 
 
@@ -193,7 +249,7 @@ def _copy_database(original: sqlite3.Connection, target: Path) -> None:
 
 def _require_sound(file: Path, check: str, what: str) -> None:
     try:
-        with closing(open_database(file, read_only=True)) as db:
+        with closing(open_database(file, read_only=True, tables=FIRST_TABLES)) as db:
             found = str(db.execute(f"PRAGMA {check}(1)").fetchone()[0])
     except ContractViolation as error:
         found = error.what
@@ -227,29 +283,40 @@ def _copy_kept(path: Path, target: Path) -> None:
         ) from error
 
 
-def _replace(db_path: Path, incoming: Path, kept: Path, run: RunLog) -> None:
-    """Make the database what ``incoming`` is and ``kept`` what the database was; drop what was kept before."""
+def _replace(db_path: Path, incoming: Path, kept: Path, run: RunLog) -> Path:
+    """Make the database what ``incoming`` is and ``kept`` what the database was; drop what was kept before.
+
+    Returns the file that is kept in the end: an older one if a killed run had already taken the database's place.
+    """
     before = _kept_databases(db_path)
     with _sqlite_errors(db_path):
-        problem = _overwrite(db_path, incoming, kept) if db_path.is_file() else "there is none"
+        problem = _overwrite(db_path, incoming, kept, again=bool(before)) if db_path.is_file() else "there is none"
         if problem:
             run.warn(f"{db_path} cannot be overwritten ({problem}): the backup was put in its place as a new file.")
             _swap(db_path, incoming, kept)
-        with closing(open_database(db_path)) as db:
+        if before and not kept.exists():
+            kept = before.pop()
+        for path in before:
+            for suffix in ("", *_COMPANIONS):
+                _beside(path, suffix).unlink(missing_ok=True)
+        with closing(open_database(db_path, create=True)) as db:
             # If a reader is in the way, whoever closes the database last does it.
             db.execute("PRAGMA busy_timeout = 0")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for path in before:
-        for suffix in ("", *_COMPANIONS):
-            _beside(path, suffix).unlink(missing_ok=True)
+    return kept
 
 
-def _overwrite(db_path: Path, incoming: Path, kept: Path) -> str | None:
-    """Keep a copy of the database, then copy the backup into it in one transaction; what prevented it, if anything."""
+def _overwrite(db_path: Path, incoming: Path, kept: Path, *, again: bool) -> str | None:
+    """Keep a copy of the database, then copy the backup into it in one transaction; what prevented it, if anything.
+
+    If the database is what the backup is and ``again`` says that something was kept before, that is left alone.
+    """
     copy = incoming.with_name("before.db")
     try:
         with closing(_connect(db_path)) as original:
             _copy_database(original, copy)
+        if again and _same_pages(copy, incoming):
+            return None
         publish(copy, kept)
         try:
             with closing(_connect(incoming)) as source, closing(_connect(db_path)) as target:
@@ -263,6 +330,17 @@ def _overwrite(db_path: Path, incoming: Path, kept: Path) -> str | None:
             raise
         return str(error)
     return None
+
+
+def _same_pages(one: Path, other: Path) -> bool:
+    """Whether two single-file databases hold the same; the header counts changes and may differ."""
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as left, other.open("rb") as right:
+        left.seek(_HEADER_BYTES)
+        right.seek(_HEADER_BYTES)
+        chunks = zip(iter(partial(left.read, _CHUNK), b""), iter(partial(right.read, _CHUNK), b""), strict=True)
+        return all(a == b for a, b in chunks)
 
 
 def _give_up_when_locked(status: int, _remaining: int, _total: int) -> None:

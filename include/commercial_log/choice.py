@@ -27,6 +27,7 @@ def chosen_file(
     settings: Settings,
     run: RunLog,
     *,
+    today: date,
     mode: Mode,
     recap: bool,
     data_file: Path | None,
@@ -34,7 +35,7 @@ def chosen_file(
 ) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="commercial-log-") as folder:
         if data_file is not None:
-            path = _given_file(data_file, recap=recap)
+            path = _given_file(data_file, today=today, recap=recap)
         elif force_stale:
             path = _file_of_day(data, day, Path(folder))
         else:
@@ -46,10 +47,17 @@ def chosen_file(
         yield path
 
 
-def _given_file(path: Path, *, recap: bool) -> Path:
+def _given_file(path: Path, *, today: date, recap: bool) -> Path:
     if not path.is_file():
         raise SourceMissing(f"commercial_log: there is no file {path}.", next_step="Correct data_file.")
-    if not recap and workbook.date_of(path.name) is None:
+    dated = workbook.date_of(path.name)
+    if dated is not None and dated > today:
+        raise RequestRefused(
+            f"commercial_log: {path.name} is named after a day that has not begun at the station (today is {today}); "
+            "the workbooks of all nights until then would be refused as older.",
+            next_step="Give the file the date it was copied on, or name another one.",
+        )
+    if not recap and dated is None:
         raise RequestRefused(
             f"commercial_log: {path.name} is not a dated workbook (Commercial Log YYMMDD.xlsx); the update never reads "
             "the living workbook of the share.",
@@ -104,7 +112,9 @@ def _file_of_day(data: DataRoot, day: date, folder: Path) -> Path:
 
 
 def _refuse_older_than_loaded(db: sqlite3.Connection, path: Path, dated: date) -> None:
-    newest = db.execute("SELECT max(source_date) FROM import_batches WHERE status = 'COMPLETED'").fetchone()[0]
+    # A historical import is about months of its own, whatever day its file is named after.
+    query = "SELECT max(source_date) FROM import_batches WHERE status = 'COMPLETED' AND import_mode <> 'HISTORICAL'"
+    newest = db.execute(query).fetchone()[0]
     if newest and newest > dated.isoformat():
         raise StaleInput(
             f"commercial_log STALE_FILE: {path.name} is older than the workbook of {newest} that is loaded already; "

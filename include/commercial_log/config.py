@@ -1,11 +1,14 @@
 """What may differ between installations and days: folders and settings. Nothing here has a path or account built in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from include.common.journal import record_run
 from include.common.settings import from_mapping
 
 ZONE = ZoneInfo("America/Los_Angeles")
@@ -46,6 +49,15 @@ class DataRoot:
     @property
     def backup_lock(self) -> Path:
         return self.root / "locks" / "backup"
+
+    @contextmanager
+    def preparing(self, job: str, day: date) -> Iterator[None]:
+        """What is done before a step can be called, such as reading its settings: its failure is one of ``job``."""
+        try:
+            yield
+        except Exception:
+            with record_run(self.logs, job, day):
+                raise
 
 
 @dataclass(frozen=True)

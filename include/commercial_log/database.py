@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from include.common.sql import migrate, raise_if_locked, transaction
 from include.errors import ContractViolation, SourceMissing
 
-__all__ = ["SYSTEM", "TABLES", "open_database", "timestamp", "transaction"]
+__all__ = ["FIRST_TABLES", "SYSTEM", "TABLES", "open_database", "timestamp", "transaction"]
 
 SYSTEM = "commercial_log"
-TABLES = (
+# Every booked-business database ever made has these, a backup from before a migration too.
+FIRST_TABLES = (
     "agencies",
     "customers",
     "entity_aliases",
@@ -31,13 +33,16 @@ TABLES = (
     "spot_language_blocks",
     "spots",
 )
+TABLES = (*FIRST_TABLES, "month_closure_totals")
 
 
-def open_database(path: Path, *, create: bool = False, read_only: bool = False) -> sqlite3.Connection:
+def open_database(
+    path: Path, *, create: bool = False, read_only: bool = False, tables: Sequence[str] = TABLES
+) -> sqlite3.Connection:
     """A connection in autocommit mode (use ``transaction``) with foreign keys on and a busy timeout of 30 s.
 
     ``create`` makes the file where there is none and applies the migrations it lacks. Without it the file has to be
-    there and to hold all ``TABLES``: a mistyped path must never become an empty database that jobs then write into.
+    there and to hold all ``tables``: a mistyped path must never become an empty database that jobs then write into.
 
     Raises SourceMissing when there is no file, ContractViolation when it is not a booked-business database,
     StoreBusy when another connection keeps it locked.
@@ -60,7 +65,7 @@ def open_database(path: Path, *, create: bool = False, read_only: bool = False) 
         db.execute("PRAGMA cache_size = -65536")
         if create:
             migrate(db, SYSTEM)
-        _require_tables(db, path)
+        _require_tables(db, path, tables)
     except sqlite3.DatabaseError as error:
         db.close()
         raise_if_locked(error, str(path))
@@ -82,9 +87,9 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _require_tables(db: sqlite3.Connection, path: Path) -> None:
+def _require_tables(db: sqlite3.Connection, path: Path, tables: Sequence[str]) -> None:
     present = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    missing = [table for table in TABLES if table not in present]
+    missing = [table for table in tables if table not in present]
     if missing:
         raise ContractViolation(
             f"The database {path} lacks the tables {', '.join(missing)}.",

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import fsum
@@ -18,9 +19,9 @@ from include.commercial_log.config import ZONE, DataRoot, Settings
 from include.commercial_log.database import SYSTEM, timestamp, transaction
 from include.commercial_log.languages import assign_languages
 from include.commercial_log.markets import MarketSetup, resolve_markets
-from include.commercial_log.months import close_in_transaction, closed_months, month_states
+from include.commercial_log.months import close_in_transaction, closed_months, month_states, record_totals
 from include.commercial_log.names import NameBook, Parties, agency_name
-from include.commercial_log.transform import Booking, ParsedSheet, parse_rows, without_market
+from include.commercial_log.transform import Booking, ParsedSheet, Remark, parse_rows, without_market
 from include.commercial_log.workbook import SheetRows
 from include.common import locks
 from include.common.journal import RunLog, record_run
@@ -32,6 +33,7 @@ JOB = "commercial_log_update"
 RECAP_JOB = "commercial_log_historical_import"
 REJECTS_ALWAYS_ALLOWED = 20
 REJECTS_ALLOWED_SHARE = 0.05
+SMALLEST_SHARE_OF_MONTH = 0.5
 CENT = 0.01
 NAMED = 20
 MARKET = contract.POSITION["market_name"]
@@ -42,7 +44,7 @@ NOTES = (contract.POSITION["comments"], contract.POSITION["make_good"])
 
 
 def load_bookings(
-    db: sqlite3.Connection,
+    database: AbstractContextManager[sqlite3.Connection],
     data: DataRoot,
     *,
     day: date,
@@ -54,6 +56,7 @@ def load_bookings(
     closed_by: str | None = None,
     expected_year: int | None = None,
     force_stale: bool = False,
+    confirm_loss: bool = False,
     dry_run: bool = False,
     started_by: str = "airflow",
 ) -> StepResult:
@@ -62,20 +65,23 @@ def load_bookings(
     ``WEEKLY_UPDATE`` processes the open months the file has rows for, ``MANUAL`` the same but refuses a file with a
     closed month, ``HISTORICAL`` processes all its months and closes them in the name of ``closed_by``. Markets,
     replacement, categories, languages and the batch's completion are one transaction. ``dry_run`` does all of it and
-    rolls back, so its report is exact. ``recap`` reads a ``data_file`` of any name, as people send for past months;
-    without it only dated workbooks are read. ``expected_year`` refuses a file with months of another year.
+    rolls back, so its report is exact, and has a journal of its own. ``recap`` reads a ``data_file`` of any name, as
+    people send for past months; without it only dated workbooks are read. ``expected_year`` refuses a file with months
+    of another year. ``confirm_loss`` lets HISTORICAL close a month that is not over yet on ``day``, or that keeps fewer
+    than half of its spots. ``database`` is opened here, so that a failure to open it is one of this run.
 
     Re-run: safe; the same file changes no spot and adds one COMPLETED batch with nothing inserted or removed.
     Raises SourceMissing or StaleInput for the choice of the file, StaleInput for a day to come, ContractViolation for
     what is in the file, RequestRefused for a mode that does not allow it, CheckFailed if the result is not what the
-    file says, StoreBusy, AlreadyRunning.
+    file says, StoreBusy, AlreadyRunning, and what opening ``database`` raises.
     """
     recap = recap or mode != "WEEKLY_UPDATE"
     job = RECAP_JOB if recap else JOB
     with (
-        record_run(data.logs, job, day) as run,
+        record_run(data.logs, f"{job}_dry_run" if dry_run else job, day) as run,
         locks.hold(data.database_lock, job),
-        locks.hold(data.files_lock, job, shared=True),
+        database as db,
+        ExitStack() as reading,
     ):
         today = now.astimezone(ZONE).date()
         if day > today:
@@ -88,11 +94,23 @@ def load_bookings(
                 "commercial_log: a historical import closes its months and needs the name of whoever closes them.",
                 next_step="Give closed_by.",
             )
-        with chosen_file(
-            db, data, day, settings, run, mode=mode, recap=recap, data_file=data_file, force_stale=force_stale
-        ) as path:
-            load = _Load(db, path, day, now, settings, mode, closed_by, expected_year, run)
-            return load.perform(dry_run=dry_run, started_by=started_by)
+        reading.enter_context(locks.hold(data.files_lock, job, shared=True))
+        path = reading.enter_context(
+            chosen_file(
+                db,
+                data,
+                day,
+                settings,
+                run,
+                today=today,
+                mode=mode,
+                recap=recap,
+                data_file=data_file,
+                force_stale=force_stale,
+            )
+        )
+        load = _Load(db, path, day, now, settings, mode, closed_by, expected_year, confirm_loss, run)
+        return load.perform(reading, dry_run=dry_run, started_by=started_by)
 
 
 @dataclass
@@ -114,15 +132,18 @@ class _Load:
     mode: Mode
     closed_by: str | None
     expected_year: int | None
+    confirm_loss: bool
     run: RunLog
     batch_id: str | None = None
 
-    def perform(self, *, dry_run: bool, started_by: str) -> StepResult:
+    def perform(self, reading: ExitStack, *, dry_run: bool, started_by: str) -> StepResult:
+        """Load the workbook; ``reading`` is closed as soon as nobody needs the file any more."""
         if not dry_run:
             self.batch_id = begin_batch(self.db, self.path, mode=self.mode, now=self.now, started_by=started_by)
             self.run.batch = self.batch_id
         try:
-            sheet = self._read()
+            with reading:
+                sheet = self._read()
             parsed = self._parse(sheet)
             with transaction(self.db, commit=not dry_run):
                 result = self._replace_months(sheet, parsed)
@@ -156,8 +177,18 @@ class _Load:
             # In a transaction of their own they outlive a rollback of the load.
             with transaction(self.db):
                 keep_remarks(self.db, self.batch_id, parsed.file, parsed.remarks, now=self.now)
+        self._report_rejects(parsed)
         self._refuse_bad_sheet(parsed)
         return parsed
+
+    def _report_rejects(self, parsed: ParsedSheet) -> None:
+        """The first rejected rows, what they hold and what all of them are worth: a dry run keeps them nowhere else."""
+        rejects = [remark for remark in parsed.remarks if remark.severity == "reject"]
+        for remark in rejects[:NAMED]:
+            self.run.say(f"rejected: sheet '{remark.sheet}', {_cell_of(remark)} ({remark.reason})")
+        if rejects:
+            worth = fsum(remark.gross or 0.0 for remark in rejects)
+            self.run.say(f"{_rows(len(rejects))} rejected, ${worth:,.2f} gross where it can be read")
 
     def _protected_months(self) -> frozenset[str]:
         """The months this run leaves alone: closed ones, and the one the policy skips."""
@@ -206,6 +237,8 @@ class _Load:
             parsed = parse_rows(sheet, closed=protected)
             self._refuse_bad_sheet(parsed)
         processed = sorted(parsed.months, key=month_start)
+        if self.mode == "HISTORICAL" and not self.confirm_loss:
+            self._refuse_loss(parsed, processed)
         with self.run.phase("replace the open months", percent=75):
             markets = self._resolve_markets(parsed)
             resolve = NameBook(self.db).resolve
@@ -240,14 +273,37 @@ class _Load:
             )
         return self._result(parsed, facts)
 
+    def _refuse_loss(self, parsed: ParsedSheet, processed: Sequence[str]) -> None:
+        """A stray row must not empty a month that nothing opens again."""
+        before = self._totals(processed)
+        doubtful = []
+        for month in processed:
+            rows, (spots, _) = len(parsed.gross[month]), before.get(month, (0, 0.0))
+            running = month_start(month) >= self.day.replace(day=1)
+            if running or rows < SMALLEST_SHARE_OF_MONTH * spots:
+                named = f"{month}, which is not over on {self.day}" if running else month
+                doubtful.append(f"{named} ({_rows(rows)} in place of {spots:,} spots)")
+        if doubtful:
+            raise RequestRefused(
+                f"{parsed.file}, sheet '{parsed.sheet}' would replace and close for good: {', '.join(doubtful)}.",
+                next_step="Take those rows out of the workbook; if they are what those months are to be, import it "
+                "with confirm_loss.",
+            )
+
     def _report_months(self, parsed: ParsedSheet, after: dict[str, tuple[int, float]]) -> dict[str, Any]:
         """What became of each month: replaced, preserved for want of rows, closed, or skipped by policy."""
         skipped = self._skipped_month()
         states = month_states(self.db)
         preserved = [month for month, shut in states.items() if not shut and month not in after and month != skipped]
         closed = sorted((month for month in parsed.closed if month != skipped), key=month_start)
-        if preserved and self.mode == "WEEKLY_UPDATE":
-            self.run.warn(f"Preserved, as {parsed.file} has no rows for them: {', '.join(preserved)}.")
+        left_out = {month for month in (*parsed.rejects, *parsed.trades) if month not in after}
+        if absent := [month for month in preserved if month not in left_out and self.mode == "WEEKLY_UPDATE"]:
+            self.run.warn(f"Preserved, as {parsed.file} has no rows for them: {', '.join(absent)}.")
+        for month in sorted(left_out, key=month_start):
+            # Trade rows of a month without bookings are as expected.
+            if month in preserved or month in parsed.rejects:
+                fate = "Preserved" if month in preserved else "Not loaded"
+                self.run.warn(f"{fate}: {_left_out(month, parsed)}.")
         self.run.say(
             f"months replaced: {', '.join(after) or 'none'}; preserved: {', '.join(preserved) or 'none'}; "
             f"closed: {', '.join(closed) or 'none'} ({parsed.closed.total():,} rows left out)"
@@ -435,7 +491,26 @@ class _Load:
     def _close(self, processed: Sequence[str]) -> None:
         note = f"Historical import of {self.path.name}"
         for month in processed:
-            close_in_transaction(self.db, month, closed_by=str(self.closed_by), closed_on=self.day, notes=note)
+            if not close_in_transaction(self.db, month, closed_by=str(self.closed_by), closed_on=self.day, notes=note):
+                record_totals(self.db, month)
+
+
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number:,} rows"
+
+
+def _cell_of(remark: Remark) -> str:
+    return f"Excel row {remark.row}, '{remark.header}' is {'empty' if remark.raw is None else repr(remark.raw)}"
+
+
+def _left_out(month: str, parsed: ParsedSheet) -> str:
+    """Why a month with rows in the sheet got none of them."""
+    rejects, trade = parsed.rejects.get(month, []), parsed.trades[month]
+    told = f"{_rows(len(rejects) + trade)} for {month}, "
+    if not rejects:
+        return f"{told}all Trade"
+    some_trade = f"{trade:,} Trade, all others" if trade else "all"
+    return f"{told}{some_trade} rejected (first: {_cell_of(rejects[0])})"
 
 
 def _without_notes(values: tuple[Value, ...]) -> tuple[Value, ...]:

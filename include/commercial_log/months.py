@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import date
 
 from include.commercial_log.cells import MONTH_TEXT, month_start
@@ -18,7 +19,7 @@ JOB = "commercial_log_month_close"
 
 
 def close_months(
-    db: sqlite3.Connection,
+    database: AbstractContextManager[sqlite3.Connection],
     data: DataRoot,
     labels: Iterable[str],
     *,
@@ -30,9 +31,10 @@ def close_months(
 
     Re-run: safe; a month that is closed already is reported and left alone.
     Raises RequestRefused if ``closed_by`` is empty, a label is malformed or a month has no spots; months named before
-    it in the list stay closed. AlreadyRunning, StoreBusy while another run writes.
+    it in the list stay closed. AlreadyRunning, StoreBusy while another run writes, and what opening ``database``
+    raises.
     """
-    with record_run(data.logs, JOB, today) as run, locks.hold(data.database_lock, JOB):
+    with record_run(data.logs, JOB, today) as run, locks.hold(data.database_lock, JOB), database as db:
         if not closed_by.strip():
             raise RequestRefused("commercial_log: closing a month needs a name.", next_step="Give closed_by.")
         closed: list[str] = []
@@ -67,14 +69,24 @@ def close_months(
 def close_in_transaction(
     db: sqlite3.Connection, month: str, *, closed_by: str, closed_on: date, notes: str | None = None
 ) -> bool:
-    """Close one month inside the caller's transaction and mark its spots historical; False if it was closed before."""
+    """Close one month inside the caller's transaction: mark its spots historical, record what it holds.
+
+    False if it was closed before: what it held then stays on record.
+    """
     added = db.execute(
         "INSERT INTO month_closures (broadcast_month, closed_date, closed_by, notes) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (broadcast_month) DO NOTHING",
         (month, closed_on.isoformat(), closed_by.strip(), notes),
     ).rowcount
     db.execute("UPDATE spots SET is_historical = 1 WHERE broadcast_month = ? AND is_historical = 0", (month,))
+    if added:
+        record_totals(db, month)
     return bool(added)
+
+
+def record_totals(db: sqlite3.Connection, month: str) -> None:
+    """Put on record what a closed month holds, for the validation to compare with."""
+    db.execute(read_sql(SYSTEM, "upsert_month_closure_totals"), {"month": month})
 
 
 def closed_months(db: sqlite3.Connection) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -65,7 +66,7 @@ def review_queue(db: sqlite3.Connection, *, filter: Filter = "all") -> list[Revi
 
 
 def export_review_queue(
-    db: sqlite3.Connection,
+    database: AbstractContextManager[sqlite3.Connection],
     data: DataRoot,
     *,
     filter: Filter = "all",  # noqa: A002
@@ -74,12 +75,13 @@ def export_review_queue(
     """Write the review queue to ``exports/review_queue_<filter>_<day>.csv``, all at once, for a spreadsheet.
 
     Re-run: safe; the file of the day is replaced.
-    Raises AlreadyRunning while another export writes, StoreFull.
+    Raises AlreadyRunning while another export writes, StoreFull, and what opening ``database`` raises.
     """
     target = data.exports / f"review_queue_{filter}_{day}.csv"
     with (
         record_run(data.logs, EXPORT_JOB, day) as run,
         locks.hold(data.database_lock.with_name("exports"), EXPORT_JOB),
+        database as db,
         atomic_write(target) as temporary,
     ):
         items = review_queue(db, filter=filter)
@@ -99,7 +101,7 @@ def export_review_queue(
 
 
 def set_language(
-    db: sqlite3.Connection,
+    database: AbstractContextManager[sqlite3.Connection],
     data: DataRoot,
     *,
     spot_ids: Sequence[int],
@@ -115,9 +117,9 @@ def set_language(
 
     Re-run: safe; the same decision again changes nothing.
     Raises RequestRefused for an unknown code or spot and for a decision without a name, a note or a spot,
-    AlreadyRunning, StoreBusy while another run writes.
+    AlreadyRunning, StoreBusy while another run writes, and what opening ``database`` raises.
     """
-    with record_run(data.logs, DECISION_JOB, day) as run, locks.hold(data.database_lock, DECISION_JOB):
+    with record_run(data.logs, DECISION_JOB, day) as run, locks.hold(data.database_lock, DECISION_JOB), database as db:
         for given, what in ((decided_by, "the name of whoever decides"), (note, "a note that says why")):
             if not given.strip():
                 raise RequestRefused(
@@ -140,16 +142,22 @@ def set_language(
         )
 
 
-def recategorise_all(db: sqlite3.Connection, data: DataRoot, *, confirm: bool, now: datetime, day: date) -> StepResult:
+def recategorise_all(
+    database: AbstractContextManager[sqlite3.Connection], data: DataRoot, *, confirm: bool, now: datetime, day: date
+) -> StepResult:
     """Decide category and language of every spot anew, closed months included; people's decisions stay.
 
     One transaction; readers see the old state until it ends, about a minute per million spots.
 
     Re-run: safe; nothing changes unless a rule, a language or a code did.
     Raises RequestRefused without ``confirm``, CheckFailed if a spot is left without category or language,
-    AlreadyRunning, StoreBusy while another run writes.
+    AlreadyRunning, StoreBusy while another run writes, and what opening ``database`` raises.
     """
-    with record_run(data.logs, RECATEGORISE_JOB, day) as run, locks.hold(data.database_lock, RECATEGORISE_JOB):
+    with (
+        record_run(data.logs, RECATEGORISE_JOB, day) as run,
+        locks.hold(data.database_lock, RECATEGORISE_JOB),
+        database as db,
+    ):
         if not confirm:
             raise RequestRefused(
                 "commercial_log: recategorising changes the language revenue of all months, closed ones included.",

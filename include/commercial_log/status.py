@@ -32,6 +32,7 @@ STUCK_AFTER = timedelta(hours=1)
 DURATIONS = 10
 LINES_SEARCHED_FOR_ERRORS = 20
 MB = 1_000_000
+CENT = 0.01
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -168,7 +169,7 @@ def validate_database(db: sqlite3.Connection, *, today: date) -> StepResult:
     """Check the file, its references and the closed months; ``facts['years']`` lists spots, gross and net per year.
 
     ``warnings`` name every month of a past year that is open or has no spots, and every closed month that holds spots
-    of a later load. Takes about half a minute per million spots.
+    of a later load or not what it held when it was closed. Takes about half a minute per million spots.
 
     Re-run: read only.
     Raises CheckFailed if the file is damaged or a reference leads nowhere.
@@ -199,6 +200,9 @@ def validate_database(db: sqlite3.Connection, *, today: date) -> StepResult:
             f"{month} is closed, but {later:,} of its spots were loaded afterwards and {not_historical:,} are not "
             "marked historical."
         )
+    for month, *held in db.execute(read_sql(SYSTEM, "select_month_closure_differences"), {"tolerance": CENT}):
+        then, now = (f"{n:,} spots, ${gross:,.2f} gross and ${net:,.2f} net" for n, gross, net in (held[:3], held[3:]))
+        warnings.append(f"{month} held {then} when it was closed, now it holds {now}.")
     return StepResult(
         where=_file_of(db),
         read=int(sum(year["spots"] for year in years.values())),
@@ -207,13 +211,16 @@ def validate_database(db: sqlite3.Connection, *, today: date) -> StepResult:
     )
 
 
-def clean_up_batches(db: sqlite3.Connection, data: DataRoot, *, now: datetime) -> StepResult:
+def clean_up_batches(
+    database: AbstractContextManager[sqlite3.Connection], data: DataRoot, *, now: datetime
+) -> StepResult:
     """Mark batches that a killed run left RUNNING as FAILED; the next load would do the same.
 
-    Re-run: safe. Raises AlreadyRunning, StoreBusy while a run is at work, whose batch is not stuck.
+    Re-run: safe. Raises AlreadyRunning, StoreBusy while a run is at work, whose batch is not stuck, and what opening
+    ``database`` raises.
     """
     day = now.astimezone(ZONE).date()
-    with record_run(data.logs, CLEAN_UP_JOB, day) as run, locks.hold(data.database_lock, CLEAN_UP_JOB):
+    with record_run(data.logs, CLEAN_UP_JOB, day) as run, locks.hold(data.database_lock, CLEAN_UP_JOB), database as db:
         with transaction(db):
             failed = batches.mark_interrupted(db, now=now)
         run.facts["batches"] = failed

@@ -46,7 +46,9 @@ class Remark(NamedTuple):
 class ParsedSheet:
     """Every row of the sheet in exactly one outcome: ``read`` = accepted + closed + trade + rejected, blanks aside.
 
-    ``gross`` holds the gross rates of the accepted rows by month, in order of appearance; empty ones are 0.
+    ``gross`` holds the gross rates of the accepted rows by month, in order of appearance; empty ones are 0. ``closed``
+    and ``trades`` count rows by month, ``rejects`` holds the rejected ones by month; those without one are in
+    ``remarks`` only.
     """
 
     file: str
@@ -56,8 +58,13 @@ class ParsedSheet:
     remarks: list[Remark] = field(default_factory=list)
     blank: int = 0
     closed: Counter[str] = field(default_factory=Counter)
-    trade: int = 0
+    trades: Counter[str] = field(default_factory=Counter)
+    rejects: dict[str, list[Remark]] = field(default_factory=dict)
     rejected: int = 0
+
+    @property
+    def trade(self) -> int:
+        return self.trades.total()
 
     @property
     def read(self) -> int:
@@ -97,7 +104,7 @@ def parse_rows(sheet: SheetRows, *, closed: Collection[str]) -> ParsedSheet:
         elif month in closed:
             parsed.closed[str(month)] += 1
         elif is_trade(row[revenue_at]):
-            parsed.trade += 1
+            parsed.trades[str(month)] += 1
         else:
             values, texts, faults = zip(*[memo[row[position]] for memo, position in plan], strict=True)
             _accept(parsed, where, values, texts, faults, row, sheet)
@@ -170,8 +177,11 @@ def _rejection(values: tuple[Value, ...], faults: tuple[str | None, ...]) -> tup
 
 
 def _reject(parsed: ParsedSheet, where: _Place, reason: str, column: str, row: list[Any], sheet: SheetRows) -> None:
+    remark = _remark("reject", where, reason, column, row, sheet)
     parsed.rejected += 1
-    parsed.remarks.append(_remark("reject", where, reason, column, row, sheet))
+    parsed.remarks.append(remark)
+    if month := READERS["month"](row[sheet.header.positions[POSITION["broadcast_month"]]])[0]:
+        parsed.rejects.setdefault(str(month), []).append(remark)
 
 
 def _remark(

@@ -37,7 +37,7 @@ def staging(folder: Path, run: RunLog, *, what: str) -> Iterator[Path]:
         run.warn(f"{what} had been killed before any of its files were in place; it was undone.")
     if folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    _make_folder(folder)
     try:
         yield folder
     finally:
@@ -64,6 +64,9 @@ def publish_together(journal: Path, files: Mapping[Path, Path], *, remove: Itera
     for staged in files.values():
         staged.chmod(GROUP_READABLE)
         sync(staged)
+    # A name that the journal gives and the disk does not have would count as renamed already.
+    for folder in {journal.parent, *(staged.parent for staged in files.values())}:
+        sync(folder)
     plan = {
         "renames": [[_relative(staged, journal), _relative(target, journal)] for target, staged in files.items()],
         "remove": [_relative(path, journal) for path in remove],

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -42,9 +42,10 @@ class JournalLine:
 
 
 class RunLog:
-    """What happens during one run; see :func:`record_run`."""
+    """What happens during one run; see :func:`record_run`. ``clean`` takes out of every text what nobody may read."""
 
-    def __init__(self) -> None:
+    def __init__(self, clean: Callable[[str], str] = str) -> None:
+        self.clean = clean
         self.began = time.monotonic()
         self.batch: str | None = None
         self.facts: dict[str, object] = {}
@@ -59,11 +60,13 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Log one line; the last few travel with a failure into its notification."""
+        text = self.clean(text)
         log.info(text)
         self.last_lines.append(text)
 
     def warn(self, text: str) -> None:
         """Log a warning that deserves a notification although the run goes on."""
+        text = self.clean(text)
         log.warning(text)
         self.warnings.append(text)
         self.last_lines.append(f"WARNING {text}")
@@ -78,12 +81,12 @@ class RunLog:
 
 
 @contextmanager
-def record_run(folder: Path, job: str, day: date) -> Iterator[RunLog]:
+def record_run(folder: Path, job: str, day: date, *, clean: Callable[[str], str] = str) -> Iterator[RunLog]:
     """Time a run, log its last line and append it to ``<folder>/<job>.log``.
 
     An error keeps its type and gains the last log lines as a note.
     """
-    run = RunLog()
+    run = RunLog(clean)
     log.info("START | %s | %s", job, day)
     try:
         yield run
@@ -99,7 +102,8 @@ def record_run(folder: Path, job: str, day: date) -> Iterator[RunLog]:
 
 
 def _close(folder: Path, job: str, day: date, state: str, run: RunLog, tail: list[str]) -> None:
-    text = " ".join(" | ".join([state, f"Duration: {run.elapsed.total_seconds():.1f}s", *tail]).splitlines())
+    text = " | ".join([state, f"Duration: {run.elapsed.total_seconds():.1f}s", *tail])
+    text = run.clean(" ".join(text.splitlines()))
     (log.info if state == "SUCCESS" else log.error)(text)
     line = f"{datetime.now(UTC).isoformat(timespec='seconds')} | {job} | {day} | {text}"
     # A full disk or a read-only folder must not hide the error that is on its way out.

@@ -12,8 +12,8 @@ from include.cvas.checks import LISTED, conclude, time_queries
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import ACT, CNR, DCT, RENO, RFND, TYPES, TransactionType
 from include.cvas.engine import open_engine
-from include.cvas.gaps import missing_days
-from include.cvas.lake import UNDATED, partition_files, read_state, reading
+from include.cvas.gaps import COMPLETE_EVERY_DAY, missing_days
+from include.cvas.lake import UNDATED, partition_files, read_state, reading, told_losses
 from include.cvas.privacy import masked
 from include.cvas.stage import stage
 from include.cvas.tables import rows_of, show_transactions
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import duckdb
 
 JOB = "cvas_check_transactions"
-COMPLETE_EVERY_DAY = (ACT, RENO, DCT)
 CHANNELS = {ACT: "channel_act", RENO: "channel_act", DCT: "channel_dct"}
 TIMINGS = {
     "check_activations_timing": ACT,
@@ -44,8 +43,9 @@ def check_transactions(lake: Lake, *, day: date, now: datetime, today: date, set
     of one month of one type, at most ``memory_limit``.
 
     Re-run: safe; reads only, and replaces the report.
-    Raises CheckFailed, after the report is written, for days without rows that nobody confirmed empty, duplicates, and
-    files, columns or months that are not as agreed (R64); StoreBusy while the lake is written, AlreadyRunning.
+    Raises CheckFailed, after the report is written, for days without rows that nobody confirmed empty, rows of any type
+    that something else than the pipeline took away, duplicates, and files, columns or months that are not as agreed
+    (R64); StoreBusy while the lake is written, AlreadyRunning.
     """
     failures: list[str] = []
     with (
@@ -58,8 +58,10 @@ def check_transactions(lake: Lake, *, day: date, now: datetime, today: date, set
             types = {kind: _look_into(engine, lake, kind, failures, run) for kind in TYPES}
         sound = [kind for kind, report in types.items() if not report["schema_faults"]]
         with run.phase("days", percent=80):
+            state = read_state(lake)
+            failures += filter(None, [told_losses(lake, state)])
             checked = [kind for kind in COMPLETE_EVERY_DAY if kind in sound]
-            missing = missing_days(engine, lake, checked, state=read_state(lake), until=today - timedelta(days=1))
+            missing = missing_days(engine, lake, checked, state=state, until=today - timedelta(days=1))
             for kind in checked:
                 days = missing[kind.name]
                 types[kind]["missing_days"] = {"total": len(days), "first": days[:LISTED]}

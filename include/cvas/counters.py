@@ -106,6 +106,20 @@ def count_transactions(
         )
 
 
+def told_outdated(days: Iterable[date]) -> str | None:
+    """What to do after rows of ``days`` changed without a load, which nobody counts by itself (R57); None if none did.
+
+    The days between the first and the last are counted again with them, which does no harm.
+    """
+    changed = sorted(days)
+    if not changed:
+        return None
+    return (
+        f"The counters do not know that days from {changed[0]} to {changed[-1]} have changed: trigger cvas_counters "
+        f"with start_date {changed[0]}, end_date {changed[-1]} and force."
+    )
+
+
 def missing_days(lake: Lake) -> list[date]:
     """The days that have transactions in the lake and no counters, oldest first.
 
@@ -228,14 +242,20 @@ def _count(lake: Lake, days: list[date], excluded: _Excluded, settings: Settings
 def _report(counted: pl.DataFrame, days: list[date], catalogue: pl.DataFrame, run: RunLog) -> dict[str, Any]:
     """Say what the counters do not show, and return it as facts."""
     nameless = counted.filter(counted["cpc"].is_null())
-    unknown = sorted(set(counted["cpc"].drop_nulls()) - set(catalogue["cpc"]))
+    unlisted = sorted(set(counted["cpc"].drop_nulls()) - set(catalogue["cpc"]))
+    # What has as many digits as a phone may be one (R5).
+    unknown = [cpc for cpc in unlisted if masked(str(cpc)) == str(cpc)]
     empty = [f"{each}" for each in sorted(set(days) - set(counted["date"]))]
     without_cpc = {
         "transactions": nameless["transactions"].sum(),
         **{name: round(nameless[name].sum(), 2) for name in MONEY},
     }
-    if unknown:
-        run.warn(f"{len(unknown)} CPCs are not in MASTERCPC.csv and count as UNKNOWN: {', '.join(map(str, unknown))}")
+    if unlisted:
+        others = (
+            [f"{len(unlisted) - len(unknown)} with too many digits for a CPC"] if len(unlisted) > len(unknown) else []
+        )
+        named = ", ".join([*map(str, unknown), *others])
+        run.warn(f"{len(unlisted)} CPCs are not in MASTERCPC.csv and count as UNKNOWN: {named}")
     if empty:
         run.warn(f"the lake has no transactions to count of {', '.join(empty)}")
     if not nameless.is_empty():

@@ -24,9 +24,18 @@ def requested_days(
     if last > today or (last == today and not allow_partial):
         raise RequestRefused(
             f"cvas: {last} is not over (today is {today}).",
-            next_step="Use a day before today; allow_partial takes what today has so far.",
+            next_step="Use a day before today; fetch and load also take what today has so far, with allow_partial.",
         )
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def requested_bounds(*, start: str | None, end: str | None, today: date) -> tuple[date | None, date]:
+    """The first and the last day to look at, both included; without them up to yesterday, from whenever there is
+    something. Raises RequestRefused as :func:`requested_days` does.
+    """
+    yesterday = today - timedelta(days=1)
+    days = requested_days(yesterday, start=start, end=end, today=today)
+    return (days[0] if start else None), days[-1]
 
 
 def _day(text: str) -> date:

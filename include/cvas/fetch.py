@@ -27,6 +27,7 @@ from include.cvas.stage import stage
 from include.errors import (
     CheckFailed,
     ContractViolation,
+    CredentialRefused,
     PipelineError,
     RequestRefused,
     SourceUnavailable,
@@ -66,9 +67,9 @@ def fetch_transactions(
     over and marks its files incomplete, ``allow_empty`` one with neither activations nor renewals.
 
     Re-run: safe; equal rows at the source make equal files. After a kill at any point the next run finishes the work.
-    Raises, when all types were tried, SourceUnavailable if trying again can help all that failed, else the error of one
-    it cannot help, naming all. Before: RequestRefused, AlreadyRunning, StoreBusy while the day is being loaded,
-    StoreFull, ContractViolation for a damaged manifest.
+    Raises, when all types were tried, one error naming all that failed: SourceUnavailable if trying again can help any
+    of them, else that of the first; a refused login is final in any case. Before: RequestRefused, AlreadyRunning,
+    StoreBusy while the day is being loaded, StoreFull, ContractViolation for a damaged manifest.
     """
     with stage(lake, JOB, day, now=now, settings=settings) as run, locks.hold(lake.daily_lock(day), JOB):
         if not partial and day >= now.astimezone(ZONE).date():
@@ -320,14 +321,16 @@ def _prove(path: Path, kind: TransactionType, day: date, rows: int) -> tuple[dat
 
 
 def _all_of(failures: Mapping[str, PipelineError], day: date, successful: str) -> PipelineError:
-    """One error for all types that failed; one cause may have stopped several."""
+    """One error for all types that failed; one cause may have stopped several, and each has its next step."""
     causes: dict[str, list[str]] = defaultdict(list)
     for name, error in failures.items():
         causes[error.what].append(name)
-    lasting = [error for error in failures.values() if not isinstance(error, TransientError)]
-    kind = type(lasting[0]) if lasting else SourceUnavailable
+    errors = list(failures.values())
+    kind = SourceUnavailable if any(isinstance(error, TransientError) for error in errors) else type(errors[0])
+    if any(isinstance(error, CredentialRefused) for error in errors):
+        kind = CredentialRefused  # trying again may lock the account
     return kind(
         f"cvas: {day}: {successful} successful. "
         + " ".join(f"{', '.join(names)} failed: {what}" for what, names in causes.items()),
-        next_step=(lasting or list(failures.values()))[0].next_step,
+        next_step=" ".join(dict.fromkeys(error.next_step for error in errors)),
     )

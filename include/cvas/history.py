@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,13 @@ from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import TransactionType
+from include.cvas.counters import told_outdated
 from include.cvas.lake import (
     UNDATED,
     Change,
     LoadedDay,
     in_order,
+    month_of,
     partition_files,
     partition_name,
     read_partition_file,
@@ -66,15 +68,19 @@ def import_history(
     with stage(lake, JOB, day, now=now, settings=settings) as run:
         files = _files_of(folder, types, run)
         done: dict[str, dict[str, Any]] = {}
+        changed: set[date] = set()
         failures: list[PermanentError] = []
         for number, (kind, found) in enumerate(files.items(), start=1):
             try:
                 with run.phase(f"import {kind.name}", percent=100 * number // len(files)):
-                    done[kind.name] = _import_type(lake, kind, found, run, days_only=days_only, force=force)
+                    done[kind.name], days = _import_type(lake, kind, found, run, days_only=days_only, force=force)
+                    changed |= days
             except PermanentError as error:
                 run.warn(str(error))
                 failures.append(error)
         run.facts.update({name: f"{counts['stored']:,} rows" for name, counts in done.items()})
+        if outdated := told_outdated(changed):
+            run.warn(outdated)
         if failures:
             raise all_of(failures)
         return StepResult(
@@ -104,7 +110,9 @@ def _files_of(folder: Path, types: Sequence[TransactionType], run: RunLog) -> di
 
 def _import_type(
     lake: Lake, kind: TransactionType, files: list[Path], run: RunLog, *, days_only: bool, force: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], set[date]]:
+    """Import one type; its counts, and the days of the months that are not what they were, with ``days_only`` those of
+    the files."""
     import polars as pl
 
     none = pl.DataFrame(schema=kind.schema())
@@ -114,6 +122,7 @@ def _import_type(
         read = _sort_into_months(files, kind, months, run)
         arrived = stored = written = 0
         days: dict[date, int] = {}
+        changed: set[date] = set()
         for folder in sorted(months.iterdir()):
             rows = pl.concat([read_partition_file(path, kind) for path in sorted(folder.iterdir())])
             arrived += rows.height
@@ -124,7 +133,9 @@ def _import_type(
                 partition = change.read(kind, folder.name)
                 others = ~pl.col(kind.event_date).dt.date().is_in(list(of_month))
                 rows = pl.concat([partition.filter(others), rows])
-            written += change.write(kind, folder.name, in_order(rows, kind))
+            if size := change.write(kind, folder.name, in_order(rows, kind)):
+                written += size
+                changed |= of_month.keys() if days_only else _days_of(change, kind, folder.name) | of_month.keys()
         if arrived != read:
             raise CheckFailed(
                 f"cvas {kind.name}: {read:,} rows were read, {arrived:,} were to be stored; nothing was changed.",
@@ -132,6 +143,7 @@ def _import_type(
             )
         if not days_only:
             for month in partition_files(lake, kind).keys() - {UNDATED, *(folder.name for folder in months.iterdir())}:
+                changed |= _days_of(change, kind, month)
                 change.write(kind, month, none)
         _record(change, kind, days, run, days_only=days_only, force=force)
         change.publish(None)
@@ -148,7 +160,13 @@ def _import_type(
     undated = change.state.partitions.get(partition_name(kind, UNDATED))
     if undated:
         run.warn(f"{kind.name}: the lake still has {undated.rows:,} rows without a date; the repair can remove them.")
-    return counts
+    return counts, changed
+
+
+def _days_of(change: Change, kind: TransactionType, month: str) -> set[date]:
+    """The days of a month of which the lake has rows so far."""
+    days = change.state.days.items()
+    return {day for day, types in days if month_of(day) == month and kind.name in types and types[kind.name].rows}
 
 
 def _sort_into_months(files: list[Path], kind: TransactionType, months: Path, run: RunLog) -> int:
@@ -186,7 +204,10 @@ def _spill(batch: list[pl.DataFrame], kind: TransactionType, months: Path, numbe
 def _record(
     change: Change, kind: TransactionType, days: dict[date, int], run: RunLog, *, days_only: bool, force: bool
 ) -> None:
-    """Make the state say that these days are loaded, and no others but confirmed empty ones unless ``days_only``."""
+    """Make the state say that these days are loaded, and no others but confirmed empty ones unless ``days_only``.
+
+    A type that may be empty has no rows on the other days of the history either, so that nobody has to fetch them.
+    """
     before = {
         day: types[kind.name]
         for day, types in change.state.days.items()
@@ -211,3 +232,11 @@ def _record(
             change.state.forget(day, kind)
     for day, rows in days.items():
         change.state.record(day, kind, LoadedDay(rows, "historical"))
+    if kind.may_be_empty and not days_only:
+        state = change.state
+        imported = [day for day, types in state.days.items() if any(x.source == "historical" for x in types.values())]
+        day, last = min(imported, default=date.max), max(imported, default=date.min)
+        while day <= last:
+            if kind.name not in state.days.get(day, {}):
+                state.record(day, kind, LoadedDay(0, "historical"))
+            day += timedelta(days=1)

@@ -17,7 +17,7 @@ from include.cvas.config import Lake, Settings
 from include.cvas.daily import DISCARDED, LOADED, compare_day, discard_day, fetched_days
 from include.cvas.lake import read_state, reading
 from include.cvas.stage import stage
-from include.errors import AlreadyRunning, StoreBusy
+from include.errors import AlreadyRunning, ContractViolation, StoreBusy
 
 JOB = "cvas_housekeeping"
 CLEAR_JOB = "cvas_clear_day"
@@ -29,9 +29,9 @@ def clean_up(lake: Lake, *, day: date, now: datetime, today: date, settings: Set
     """Delete logs, reports, daily files and leftovers of killed runs that are not needed, and report the disk's use.
 
     ``day`` is the day of the run, ``today`` the local calendar day. The files of a day go when it lies more than
-    ``keep_daily_days`` back and all six types are in the lake as they were fetched; a day that is not stays, with a
-    warning. What a run at work holds is left to the next time. ``Reports/D/disk.json`` tells MB (10**6 bytes) of what
-    grows.
+    ``keep_daily_days`` back and all six types are in the lake as they were fetched, and so does a folder without files;
+    other old days stay, with a warning. What a run at work holds is left to the next time. ``Reports/D/disk.json``
+    tells MB (10**6 bytes) of what grows.
 
     Re-run: safe; there is nothing left to do.
     Raises CheckFailed for a partition that cannot be read, StoreBusy while the lake is written, AlreadyRunning.
@@ -75,7 +75,8 @@ def disk_use(lake: Lake) -> dict[str, float]:
 
 
 def _discard_old_days(lake: Lake, before: date, run: RunLog) -> list[str]:
-    """Remove the files of the days before ``before`` that the lake holds; the caller reads the lake."""
+    """Remove the files of the days before ``before`` that the lake holds, and the folders of those that never came; the
+    caller reads the lake."""
     state = read_state(lake)
     discarded, kept = [], []
     for day in fetched_days(lake):
@@ -83,13 +84,18 @@ def _discard_old_days(lake: Lake, before: date, run: RunLog) -> list[str]:
             continue
         try:
             with locks.hold(lake.daily_lock(day), JOB):
-                if all(each.verdict == LOADED for each in compare_day(lake, day, state)):
+                # Hidden files are what killed runs left.
+                if not any(lake.daily(day).glob("[!.]*")) or all(
+                    each.verdict == LOADED for each in compare_day(lake, day, state)
+                ):
                     discard_day(lake, day)
                     discarded.append(day.isoformat())
                 else:
                     kept.append(day.isoformat())
         except (AlreadyRunning, StoreBusy) as busy:
             run.say(f"{day} is left for the next time: {busy.what}")
+        except ContractViolation as damaged:
+            run.warn(f"The files of {day} stay: {damaged}")
     run.say(f"Daily_Data: the files of {len(discarded)} old days removed")
     if kept:
         more = f" and {len(kept) - NAMED} more" if len(kept) > NAMED else ""

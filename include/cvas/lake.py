@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -134,9 +135,9 @@ def _replace_month(path: Path) -> str:
 class LoadedDay:
     """What was loaded for one type and day.
 
-    ``source``: ``daily`` out of the day's files, ``partial`` likewise before the day was over, ``historical`` imported,
-    ``empty`` confirmed to have no rows at the source, ``found`` in a lake that something else had filled. ``sha256`` is
-    that of the daily file.
+    ``source``: ``daily`` out of the day's files, ``partial`` likewise before the day was over or by an import that only
+    adds rows (R32), ``historical`` imported, ``empty`` confirmed to have no rows at the source, ``found`` in a lake
+    that something else had filled. ``sha256`` is that of the daily file.
     """
 
     rows: int
@@ -159,12 +160,14 @@ class LakeState:
     """What ``_state/lake.json`` holds.
 
     ``change`` numbers the changes the pipeline made to the lake; ``days`` what is loaded by day and type name;
-    ``partitions`` the fingerprints by :func:`partition_name`.
+    ``partitions`` the fingerprints by :func:`partition_name`, ``lost`` how many rows a partition had of a day (None:
+    of no day) when something else than the pipeline took all of them away; what is loaded again is lost no more.
     """
 
     change: int = 0
     days: dict[date, dict[str, LoadedDay]] = field(default_factory=dict)
     partitions: dict[str, Fingerprint] = field(default_factory=dict)
+    lost: dict[str, dict[date | None, int]] = field(default_factory=dict)
 
     def newest_full_day(self) -> date | None:
         """The newest day that is over and has all its types (R47); a type that may be empty need not have rows."""
@@ -178,6 +181,15 @@ class LakeState:
 
     def record(self, day: date, kind: TransactionType, loaded: LoadedDay) -> None:
         self.days.setdefault(day, {})[kind.name] = loaded
+        name = partition_name(kind, month_of(day))
+        if name in self.lost:
+            self.lost[name].pop(day, None)
+            if not self.lost[name]:
+                del self.lost[name]
+
+    def rows_lost(self) -> Counter[str]:
+        """How many rows are lost, by :func:`partition_name`."""
+        return Counter({name: sum(days.values()) for name, days in self.lost.items()})
 
     def forget(self, day: date, kind: TransactionType) -> None:
         self.days.get(day, {}).pop(kind.name, None)
@@ -212,6 +224,10 @@ def read_state(lake: Lake) -> LakeState:
                 for day, types in stored["days"].items()
             },
             partitions={name: Fingerprint(**values) for name, values in stored["partitions"].items()},
+            lost={
+                name: {date.fromisoformat(day) if day else None: int(rows) for day, rows in days.items()}
+                for name, days in stored.get("lost", {}).items()
+            },
         )
     except FileNotFoundError:
         return LakeState()
@@ -230,6 +246,37 @@ def check_fingerprints(lake: Lake, state: LakeState) -> list[str]:
     found = {partition_name(kind, month): files for kind, month, files in _partitions_on_disk(lake)}
     changed = {name for name, files in found.items() if _is_changed(files, state.partitions.get(name))}
     return sorted(changed | (state.partitions.keys() - found.keys()))
+
+
+def told_losses(lake: Lake, state: LakeState) -> str | None:
+    """From which partitions something else than the pipeline took rows away that nobody brought back, how many, and
+    what to do, in one sentence; also where no change of the lake has noticed it yet. None if nothing is lost.
+    """
+    rows = state.rows_lost()
+    for name, known in state.partitions.items():
+        folder, _, month = name.partition("/")
+        if not any((lake.transactions / folder / f"year_month={month}").rglob("*.parquet")):
+            rows[name] += known.rows
+    if not rows:
+        return None
+    return (
+        f"Something else than the pipeline took rows out of the lake: {_named_rows(rows)}; put the files back, fetch "
+        "and load the days again (cvas_fetch), or import them; to accept the loss, trigger cvas_process with 'view "
+        "only' and force."
+    )
+
+
+def accept_losses(lake: Lake, job: str, run: RunLog) -> None:
+    """From now on nobody misses what something else took out of the lake; a warning names it. Raises as ``writing``."""
+    with writing(lake, job, run) as change:
+        if lost := change.state.rows_lost():
+            run.warn(f"The loss of what something else took out of the lake is accepted: {_named_rows(lost)}.")
+            change.state.lost.clear()
+        change.publish(None)
+
+
+def _named_rows(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,} rows)" for name, count in sorted(rows.items()))
 
 
 def _partitions_on_disk(lake: Lake) -> list[tuple[TransactionType, str, list[Path]]]:
@@ -400,6 +447,8 @@ class Change:
             if not _is_changed(files, known.get(name)):
                 known[name] = replace(known[name], mtime_ns=_size_and_time(files)[1])
                 continue
+            if month == UNDATED:
+                self.state.lost.pop(name, None)
             dates = pl.concat([_read_column(path, kind.event_date) for path in files])
             self._recount(kind, month, {} if month == UNDATED else rows_by_day(dates))
             known[name] = _fingerprint(files, dates.len())
@@ -407,7 +456,9 @@ class Change:
         for name in sorted(gone):
             folder, _, month = name.partition("/")
             self._recount(next(kind for kind in TYPES if kind.folder == folder), month, {})
-            del known[name]
+            rows = known.pop(name).rows
+            if month == UNDATED:
+                self.state.lost[name] = {None: rows}
             adopted.append(f"{name} (gone)")
         if adopted:
             more = f" and {len(adopted) - NAMED:,} more" if len(adopted) > NAMED else ""
@@ -423,6 +474,8 @@ class Change:
         for day, loaded in recorded.items():
             if month_of(day) == month and loaded.rows != rows.get(day, 0):
                 self.state.forget(day, kind)
+                if day not in rows:
+                    self.state.lost.setdefault(partition_name(kind, month), {})[day] = loaded.rows
         for day, count in rows.items():
             if kind.name not in self.state.days.get(day, {}):
                 self.state.record(day, kind, LoadedDay(count, "found"))
@@ -485,5 +538,9 @@ def _as_text(state: LakeState) -> str:
             for day, types in sorted(state.days.items())
         },
         "partitions": {name: asdict(each) for name, each in sorted(state.partitions.items())},
+        "lost": {
+            name: {day.isoformat() if day else "": rows for day, rows in days.items()}
+            for name, days in sorted(state.lost.items())
+        },
     }
     return json.dumps(stored)

@@ -52,8 +52,9 @@ def load_transactions(
     """Make the lake's rows of ``day`` exactly the accepted rows of its six files; other days stay as they are.
 
     ``force`` admits a file with less than half of the rows the day has (R33), ``upsert`` keeps rows that are not in the
-    file, ``allow_partial`` admits files fetched before the day was over. Files placed by hand are adopted into the
-    manifest. ``facts["types"]`` has the counts per type; ``written`` counts rows put into the lake.
+    file and leaves the day as fully loaded as it was, ``allow_partial`` admits files fetched before the day was over.
+    Files placed by hand are adopted into the manifest once they are loaded. ``facts["types"]`` has the counts per type;
+    ``written`` counts rows put into the lake.
 
     Re-run: safe; the same files change no file of the lake.
     Raises SourceMissing, ContractViolation and RequestRefused for the files, CheckFailed for what is in the lake or
@@ -76,15 +77,18 @@ def load_transactions(
                 for kind, rows in parsed.items()
             }
         for kind in TYPES:
-            loaded = LoadedDay(counts[kind.name].rows, files.source(kind), files.hashes[kind])
-            change.state.record(day, kind, loaded)
+            source = files.source(kind)
+            if upsert:
+                source = _source_after_upsert(change.state.days.get(day, {}).get(kind.name))
+            change.state.record(day, kind, LoadedDay(counts[kind.name].rows, source, files.hashes[kind]))
         if parsed[RFND].frame.height and partition_files(lake, RFND).get(UNDATED):
             run.warn(
-                "Refunds without a month are still in the lake; those of a day that was fetched again count twice"
-                " until cvas_repair_refunds has run."
+                "Refunds without a month are still in the lake; those of a day that was fetched again count twice until"
+                " cvas_repair_refunds has run, then the view is built and the days that it names are counted again."
             )
         with run.phase("publish", percent=100):
             change.publish(_touched(counts))
+        files.adopt(parsed, run)
         return _result(lake, day, parsed, counts, run)
 
 
@@ -97,10 +101,14 @@ class _Files:
     def __init__(self, lake: Lake, day: date, *, over: bool) -> None:
         self._lake, self._day, self._over = lake, day, over
         self._paths = {kind: daily_file(lake, day, kind) for kind in TYPES}
-        self._entries = read_manifest(lake, day)
         present = [kind for kind in TYPES if self._paths[kind].is_file()]
         self.hashes = {kind: sha256_of(self._paths[kind]) for kind in present}
         self.bytes = sum(self._paths[kind].stat().st_size for kind in present)
+        self._entries = read_manifest(lake, day)
+        # What was placed by hand may be replaced by hand: nobody can fetch it again.
+        self._replaced = {kind for kind in present if self._is_altered(kind) and self._entries[kind.name].adopted}
+        for kind in self._replaced:
+            del self._entries[kind.name]
 
     def source(self, kind: TransactionType) -> str:
         entry = self._entries.get(kind.name)
@@ -152,8 +160,29 @@ class _Files:
                 run.warn(warning)
             if rows.rejected:
                 run.warn(f"{rows.where}: {rows.rejected:,} of {rows.read:,} rows rejected, see _rejects.")
-        self._adopt(parsed, run)
         return parsed
+
+    def adopt(self, parsed: Mapping[TransactionType, Parsed], run: RunLog) -> None:
+        """Enter files that nobody fetched into the manifest (R24)."""
+        adopted = [kind for kind in TYPES if kind.name not in self._entries]
+        for kind in adopted:
+            events = parsed[kind].frame[kind.event_date]
+            first, last = events.min(), events.max()
+            entry = FileEntry(
+                rows=parsed[kind].read,
+                bytes=self._paths[kind].stat().st_size,
+                sha256=self.hashes[kind],
+                first_event=first if isinstance(first, datetime) else None,
+                last_event=last if isinstance(last, datetime) else None,
+                complete=self._over,
+                adopted=True,
+            )
+            write_entry(self._lake, self._day, kind.name, entry)
+        if adopted:
+            names = ", ".join(
+                f"{kind.name}.csv{' (in place of an older one)' * (kind in self._replaced)}" for kind in adopted
+            )
+            run.warn(f"{names} of {self._day} were placed by hand; they passed the checks and are in the manifest now.")
 
     def _is_altered(self, kind: TransactionType) -> bool:
         entry = self._entries.get(kind.name)
@@ -174,25 +203,6 @@ class _Files:
                 next_step=f"Fetch {kind.name} of {self._day} again, then clear this task.",
             )
 
-    def _adopt(self, parsed: Mapping[TransactionType, Parsed], run: RunLog) -> None:
-        adopted = [kind for kind in TYPES if kind.name not in self._entries]
-        for kind in adopted:
-            events = parsed[kind].frame[kind.event_date]
-            first, last = events.min(), events.max()
-            entry = FileEntry(
-                rows=parsed[kind].read,
-                bytes=self._paths[kind].stat().st_size,
-                sha256=self.hashes[kind],
-                first_event=first if isinstance(first, datetime) else None,
-                last_event=last if isinstance(last, datetime) else None,
-                complete=self._over,
-                adopted=True,
-            )
-            write_entry(self._lake, self._day, kind.name, entry)
-        if adopted:
-            names = ", ".join(f"{kind.name}.csv" for kind in adopted)
-            run.warn(f"{names} of {self._day} were placed by hand; they passed the checks and are in the manifest now.")
-
 
 def _keep(file: Path, rejects: pl.DataFrame) -> None:
     if not rejects.is_empty():
@@ -211,6 +221,13 @@ def all_of(errors: Sequence[PermanentError]) -> PermanentError:
 
 
 # --- the day in the lake ------------------------------------------------------------------------------------------
+
+
+def _source_after_upsert(known: LoadedDay | None) -> str:
+    """What is added to a day says nothing about what else the day has."""
+    if known is None:
+        return "partial"
+    return "daily" if known.source == "empty" else known.source
 
 
 @dataclass(frozen=True)
@@ -303,6 +320,11 @@ def _result(
             "partitions": list(done.partitions),
             "bytes": done.bytes,
         }
+        if done.replaced and not done.rows:
+            run.warn(
+                f"{kind.name}: the lake had {done.replaced:,} rows of {day} and has none any more, as its file has "
+                "none."
+            )
         run.say(
             f"{kind.name} | read {rows.read:,} | rejected {rows.rejected:,} | duplicates {done.duplicates:,} | "
             f"inserted {done.inserted:,} | replaced {done.replaced:,} | "

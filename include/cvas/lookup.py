@@ -13,7 +13,8 @@ from include.common.tables import render_table, render_value
 from include.cvas.config import Lake, Settings
 from include.cvas.engine import open_engine
 from include.cvas.lake import reading
-from include.cvas.tables import rows_of, show_subscriptions, show_transactions
+from include.cvas.tables import rows_of, show_transactions
+from include.cvas.view import show_view
 from include.errors import RequestRefused
 
 JOB = "cvas_look_up"
@@ -77,7 +78,7 @@ def look_up(
     A phone may lack the country code. The text holds personal data: it is for a terminal, never for a log.
 
     Raises RequestRefused unless exactly one of the three is given and can be one, SourceMissing without the view,
-    StoreBusy while lake or view are written.
+    ContractViolation for one with other columns, StoreBusy while lake or view are written.
     """
     asked = _asked(subscription_id, user_id, phone)
     with (
@@ -85,7 +86,7 @@ def look_up(
         reading(lake, JOB),
         open_engine(lake, settings) as engine,
     ):
-        show_subscriptions(engine, lake)
+        show_view(engine, lake)
         show_transactions(engine, lake)
         if subscription_id is not None:
             ids = [subscription_id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from include.common import locks
 from include.common.files import atomic_write
@@ -14,8 +14,12 @@ from include.cvas.counters import BY_SERVICE, missing_days, read_counters
 from include.cvas.engine import open_engine
 from include.cvas.lake import reading
 from include.cvas.stage import stage
-from include.cvas.tables import export, show_subscriptions, show_transactions, write_csv
+from include.cvas.tables import export, show_transactions, write_csv
+from include.cvas.view import show_view
 from include.errors import SourceMissing
+
+if TYPE_CHECKING:
+    import polars as pl
 
 JOB = "cvas_monthly_reports"
 REFUNDS, REVENUE, LIFETIME = "refunds_monthly.csv", "revenue_monthly.csv", "lifetime_monthly.csv"
@@ -30,8 +34,8 @@ def write_reports(lake: Lake, *, day: date, now: datetime, settings: Settings) -
     average days, average of total_revenue_with_upgrade.
 
     Re-run: safe; the reports are replaced.
-    Raises SourceMissing naming what has to be made first, before anything is written; StoreFull, StoreBusy while the
-    lake or the view is written.
+    Raises SourceMissing naming what has to be made first, ContractViolation or CheckFailed naming a file that is not as
+    agreed, StoreFull, StoreBusy while the lake or the view is written; no report was written or replaced then.
     """
     folder = lake.reports(day)
     with stage(lake, JOB, day, now=now, settings=settings) as run:
@@ -40,18 +44,30 @@ def write_reports(lake: Lake, *, day: date, now: datetime, settings: Settings) -
                 f"cvas: there is no {lake.counters / BY_SERVICE}.",
                 next_step="Count the days (cvas_counters with missing), then try again.",
             )
-        rows: dict[str, int] = {}
-        with locks.hold(lake.view_lock, JOB, shared=True), reading(lake, JOB), open_engine(lake, settings) as engine:
-            show_subscriptions(engine, lake)
-            show_transactions(engine, lake, [RFND])
-            rows[LIFETIME] = export(engine, "select_lifetime_by_month", folder / LIFETIME, {})
-            rows[REFUNDS] = export(engine, "select_refunds_by_month", folder / REFUNDS, {})
+        revenue = _revenue_by_month(lake)
         if uncounted := missing_days(lake):
             run.warn(
                 f"{REVENUE} lacks {len(uncounted):,} days that were never counted, the first is {uncounted[0]}; "
                 "trigger cvas_counters with missing, then this again."
             )
-        rows[REVENUE] = _write_revenue(lake, folder / REVENUE)
+        rows: dict[str, int] = {}
+        # All three appear when the last one is finished.
+        with (
+            locks.hold(lake.view_lock, JOB, shared=True),
+            reading(lake, JOB),
+            open_engine(lake, settings) as engine,
+        ):
+            show_view(engine, lake)
+            show_transactions(engine, lake, [RFND])
+            with (
+                atomic_write(folder / LIFETIME) as lifetimes,
+                atomic_write(folder / REFUNDS) as refunds,
+                atomic_write(folder / REVENUE) as revenues,
+            ):
+                rows[LIFETIME] = export(engine, "select_lifetime_by_month", lifetimes, {})
+                rows[REFUNDS] = export(engine, "select_refunds_by_month", refunds, {})
+                write_csv(revenue, revenues)
+                rows[REVENUE] = revenue.height
         run.facts.update(rows)
         return StepResult(
             where=str(folder),
@@ -62,16 +78,13 @@ def write_reports(lake: Lake, *, day: date, now: datetime, settings: Settings) -
         )
 
 
-def _write_revenue(lake: Lake, target: Path) -> int:
+def _revenue_by_month(lake: Lake) -> pl.DataFrame:
     import polars as pl
 
     key = [pl.col("date").dt.strftime("%Y-%m").alias("month"), "service_name", "tme_category"]
-    months = (
+    return (
         read_counters(lake)
         .by_service.group_by(key)
         .agg(pl.col("rev").sum().round(2))
         .sort("month", "service_name", "tme_category")
     )
-    with atomic_write(target) as temporary:
-        write_csv(months, temporary)
-    return months.height

@@ -10,7 +10,8 @@ from include.cvas.config import Lake, Settings
 from include.cvas.engine import open_engine
 from include.cvas.mastercpc import read_mastercpc
 from include.cvas.stage import stage
-from include.cvas.tables import export, rows_of, show_subscriptions
+from include.cvas.tables import export, rows_of
+from include.cvas.view import show_view
 from include.errors import CheckFailed, ContractViolation
 
 JOB = "cvas_music_extract"
@@ -33,7 +34,7 @@ def extract_music(lake: Lake, *, day: date, now: datetime, settings: Settings) -
     with stage(lake, JOB, day, now=now, settings=settings) as run:
         cpcs = _music_cpcs(lake)
         with locks.hold(lake.view_lock, JOB, shared=True), open_engine(lake, settings) as engine:
-            show_subscriptions(engine, lake)
+            show_view(engine, lake)
             with run.phase("extract", percent=70):
                 rows = export(engine, "select_music_subscriptions", target, {"cpcs": cpcs})
             with run.phase("summary", percent=100):

@@ -10,6 +10,7 @@ from include.common.files import require_space
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import RFND
+from include.cvas.counters import told_outdated
 from include.cvas.lake import UNDATED, Change, LoadedDay, in_order, rows_by_day, writing
 from include.cvas.load import without_duplicates
 from include.cvas.stage import stage
@@ -57,6 +58,8 @@ def repair_refunds(lake: Lake, *, day: date, now: datetime, settings: Settings, 
                     next_step="Report this: the repair did not do what it planned.",
                 )
             change.publish(None)
+            if outdated := told_outdated(plan.recounted):
+                run.warn(outdated)
         run.facts |= {name: str(total) for name, total in plan.totals.items()}
         return StepResult(
             where=str(lake.transactions),
@@ -99,12 +102,15 @@ class _Total:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What becomes of the undated partition's rows; ``not_covered`` are the days that keep those without a date."""
+    """What becomes of the undated partition's rows; ``not_covered`` are the days that keep those without a date,
+    ``recounted`` those of which rows with a date go. Rows that only move were counted for their day all the time.
+    """
 
     moved: pl.DataFrame
     kept: pl.DataFrame
     totals: dict[str, _Total]
     not_covered: list[date]
+    recounted: set[date]
 
 
 def _of_all(change: Change) -> _Total:
@@ -145,7 +151,8 @@ def _make_plan(change: Change) -> _Plan:
         "removed": _Total.of(undated) - _Total.of(kept),
         "kept": _Total.of(kept),
     }
-    return _Plan(moved, kept, totals, not_covered)
+    going = dated.height > moved.height
+    return _Plan(moved, kept, totals, not_covered, set(rows_by_day(dated[RFND.event_date])) if going else set())
 
 
 def _months(refunds: pl.DataFrame) -> list[str]:

@@ -40,10 +40,10 @@ def _names(lake: Lake, as_of: date, settings: Settings, run: RunLog) -> pl.DataF
     except (SourceMissing, ContractViolation) as error:
         run.warn(f"Every service of the view is UNKNOWN: {error}")
         return pl.DataFrame(schema={"cpc": pl.Int64, "service_name": pl.String, "tme_category": pl.String})
-    snapshot = newest_snapshot(lake, as_of)
-    if snapshot is None:
-        return listed
     try:
+        snapshot = newest_snapshot(lake, as_of)
+        if snapshot is None:
+            return listed
         others = snapshot_services(snapshot, settings).select(columns)
     except ContractViolation as error:
         run.warn(f"Price points that {lake.mastercpc.name} lacks stay UNKNOWN in the view: {error}")

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.common.shares import FetchedFile, Share
 from include.cvas.config import ZONE, Lake, Settings
+from include.cvas.privacy import masked
 from include.cvas.records import read_records, unreadable
 from include.cvas.stage import stage
 from include.errors import (
@@ -38,6 +39,10 @@ JOB = "cvas_snapshot"
 FETCHED = "fetched.csv"
 COLUMNS = ("cpc", "content_provider", "service_name", "last_billed_amount", "tme_category", "channel_desc", "count")
 SMALLEST = 100
+# On the day after the snapshot's, in ZONE.
+WAIT_UNTIL = time(23)
+# The first half of a file can look like all of it; who writes pauses for less.
+QUIET = timedelta(minutes=2)
 # From there on a number is none: doubles hold smaller ones exactly, and 64 bits their sums.
 LARGEST = 10**12
 
@@ -74,18 +79,27 @@ def list_snapshots(lake: Lake) -> dict[date, Path]:
 
     Raises ContractViolation naming both files if a day has two.
     """
+    return {day: _only(day, paths) for day, paths in _files_by_day(lake).items()}
+
+
+def _files_by_day(lake: Lake) -> dict[date, list[Path]]:
+    """Every file that is named like a snapshot, by its day, oldest first; more than one of a day is an error, but not
+    everybody's."""
     by_day: dict[date, list[Path]] = defaultdict(list)
     for path in _files(lake.snapshots):
         if day := _day_of(path.name):
             by_day[day].append(path)
-    for day, paths in sorted(by_day.items()):
-        if len(paths) > 1:
-            raise ContractViolation(
-                f"{lake.snapshots} holds {len(paths)} snapshots of {day}: "
-                f"{' and '.join(path.name for path in sorted(paths))}; nothing was changed.",
-                next_step="Move the wrong one out of the folder, then clear the task.",
-            )
-    return {day: path for day, (path,) in sorted(by_day.items())}
+    return dict(sorted(by_day.items()))
+
+
+def _only(day: date, paths: Sequence[Path]) -> Path:
+    if len(paths) > 1:
+        raise ContractViolation(
+            f"{paths[0].parent} holds {len(paths)} snapshots of {day}: "
+            f"{' and '.join(path.name for path in sorted(paths))}; nothing was changed.",
+            next_step="Move the wrong one out of the folder, then clear the task.",
+        )
+    return paths[0]
 
 
 def snapshot_path(lake: Lake, day: date) -> Path:
@@ -204,22 +218,35 @@ def snapshot_delay(
 ) -> str | None:
     """Why the host's file is not yet that of ``day``; None if it is, or if there is nothing to wait for (R7).
 
-    Only yesterday's file can be waited for, and only until it was taken. The file is read whole: one that is being
-    written at this moment is not ready either. A host that cannot be reached is waited for as well, as a snapshot that
-    nobody fetched that day is lost for good (B12).
+    Only yesterday's file can be waited for, until it was taken, and not after WAIT_UNTIL: what is missing by then, the
+    download says while the day can still be told from an old one. The file is read whole: one that is no complete
+    snapshot, or that was written a moment ago, is not ready either. A host that cannot be reached is waited for as
+    well, as a snapshot that nobody fetched that day is lost for good (B12).
 
     Raises CredentialRefused.
     """
-    accepted = _read_accepted(lake)
-    yesterday = now.astimezone(ZONE).date() - timedelta(days=1)
-    if day != yesterday or (accepted and accepted.day == str(day) and day in list_snapshots(lake)):
+    accepted, local = _read_accepted(lake), now.astimezone(ZONE)
+    if day != local.date() - timedelta(days=1) or local.time() >= WAIT_UNTIL:
+        return None
+    if accepted and accepted.day == str(day) and day in _files_by_day(lake):
         return None
     with tempfile.TemporaryDirectory(prefix="cvas-") as folder:
+        staged = Path(folder) / FETCHED
         try:
-            fetched = _fetch(share, Path(folder) / FETCHED, settings)
-        except (SourceMissing, SourceChanging, SourceUnavailable) as error:
-            return error.what
-    return _staleness(fetched, accepted, day=day, now=now, settings=settings)
+            fetched = _fetch(share, staged, settings)
+            if stale := _staleness(fetched, accepted, day=day, now=now, settings=settings):
+                return stale
+            _checked_rows(staged, fetched.source)
+        except (SourceMissing, SourceChanging, SourceUnavailable, ContractViolation) as error:
+            return masked(error.what)  # no stage does it here (R5)
+    if now.timestamp() - fetched.mtime < QUIET.total_seconds():
+        written = datetime.fromtimestamp(fetched.mtime, ZONE)
+        minutes = QUIET // timedelta(minutes=1)
+        return (
+            f"{fetched.source} was written {written:%Y-%m-%d %H:%M}, less than {minutes} minutes ago: it may not be "
+            "all."
+        )
+    return None
 
 
 def download_snapshot(
@@ -239,9 +266,9 @@ def download_snapshot(
 
     Re-run: safe; the same file changes nothing, a newer one of the same day replaces it.
     Raises StaleInput for a file too old, or not newer than the one accepted before; ContractViolation for one that is
-    no complete snapshot or whose total is far from the one before; RequestRefused for a day that is not over;
-    SourceMissing, SourceChanging, SourceUnavailable or CredentialRefused for the host; AlreadyRunning, StoreBusy,
-    StoreFull.
+    no complete snapshot or whose total is far from the one before, and if ``day`` has two already; RequestRefused for a
+    day that is not over; SourceMissing, SourceChanging, SourceUnavailable or CredentialRefused for the host;
+    AlreadyRunning, StoreBusy, StoreFull.
     """
     with stage(lake, JOB, day, now=now, settings=settings) as run, writing_user_base(lake, JOB, run) as folder:
         if day >= today:
@@ -251,7 +278,7 @@ def download_snapshot(
             )
         if day < today - timedelta(days=1):
             return _old_day(lake, day, run)
-        newest = list(list_snapshots(lake).values())[-1:]
+        newest = next(reversed(_files_by_day(lake).values()), [])
         require_space(lake.root, sum(path.stat().st_size for path in newest))
         with run.phase("fetch from the host", percent=50):
             fetched = _fetch(share, folder / FETCHED, settings)
@@ -259,11 +286,16 @@ def download_snapshot(
 
 
 def _old_day(lake: Lake, day: date, run: RunLog) -> StepResult:
-    path = list_snapshots(lake).get(day)
+    paths = _files_by_day(lake).get(day)
+    path = _only(day, paths) if paths else None
     if path:
         run.say(f"{path.name} is there and {day} is over: left as it is")
     else:
-        run.warn(f"snapshot missing for {day}: the host only keeps the newest, so it cannot be fetched any more.")
+        run.warn(
+            f"snapshot missing for {day}: the host only keeps the newest, so it cannot be fetched any more and the day "
+            f"goes on without it. If somebody has kept that file, store it as {snapshot_path(lake, day)} and clear the "
+            "run."
+        )
     action = "kept" if path else "missing"
     run.facts["snapshot"] = action
     return StepResult(
@@ -290,14 +322,14 @@ def _accept(
     force: bool,
 ) -> StepResult:
     """Put the fetched file in place if it is all it has to be."""
-    snapshots, state = list_snapshots(lake), _state_path(lake)
-    target = snapshots.get(day, snapshot_path(lake, day))
+    by_day, state = _files_by_day(lake), _state_path(lake)
+    existed = day in by_day
+    target = _only(day, by_day[day]) if existed else snapshot_path(lake, day)
     staged = folder / FETCHED
     sha256 = sha256_of(staged)
     accepted, new = _read_accepted(lake), Accepted(str(day), fetched.source, fetched.mtime, fetched.size, sha256)
     if accepted is None and state.exists():
         run.warn(f"{state} is damaged; that the host's file is a new one is only known from its age.")
-    existed = day in snapshots
     unchanged = existed and sha256_of(target) == sha256
     if not (unchanged and accepted == new) and (
         stale := _staleness(fetched, accepted, day=day, now=now, settings=settings)
@@ -308,7 +340,8 @@ def _accept(
         )
     rows = _checked_rows(staged, fetched.source)
     if not unchanged:
-        earlier = [path for each, path in snapshots.items() if each < day]
+        # Of two snapshots of a day nobody knows the right one.
+        earlier = [paths[0] for each, paths in by_day.items() if each < day and len(paths) == 1]
         _check_total(rows, fetched.source, earlier, run, settings, force=force)
     files = {} if unchanged else {target: staged}
     if accepted != new:

@@ -21,13 +21,16 @@ def stage(lake: Lake, job: str, day: date, *, now: datetime, settings: Settings)
     """Run one stage for ``day``: delete logs and reports that are too old (R67), log into a file of this run, and end
     with the summary line that the journal keeps (R70).
 
-    ``now`` is the time the run began, with a zone. What the log file holds is masked like everything else, and so is an
-    error on its way to other logs and messages (R5). The first good run after a failure that was told says so among its
-    warnings.
+    ``now`` is the time the run began, with a zone. What the run says, its warnings and summary, what its log file holds
+    and an error on its way to other logs and messages are masked (R5). The first good run after a failure that was told
+    says so among its warnings.
     """
     delete_old_logs(lake, now=now, settings=settings)
     before = next(iter(read_journal(lake.logs, job, last=1)), None)
-    with _log_file(lake.logs / job / f"{day}_{now:%Y%m%dT%H%M%S}.log"), record_run(lake.logs, job, day) as run:
+    with (
+        _log_file(lake.logs / job / f"{day}_{now:%Y%m%dT%H%M%S}.log"),
+        record_run(lake.logs, job, day, clean=masked) as run,
+    ):
         if before and before.state == "FAILED" and now - before.at > RETRIES_TAKE:
             run.warnings.append(f"{job} works again; it had failed for {before.day}: {before.detail}")
         try:

@@ -28,7 +28,7 @@ from include.cvas.config import ZONE, Lake
 from include.cvas.contract import TYPES
 from include.cvas.daily import AT_REST, compare_day, fetched_days
 from include.cvas.deadlines import missed_deadlines
-from include.cvas.lake import UNDATED, LakeState, read_state, reading
+from include.cvas.lake import UNDATED, LakeState, read_state, reading, told_losses
 from include.cvas.manifest import is_complete, read_manifest
 from include.errors import CheckFailed, PermanentError, SourceMissing
 
@@ -78,6 +78,7 @@ def report_status(lake: Lake, *, now: datetime, today: date) -> StepResult:
     shape = _unless_damaged(lambda: _view_shape(lake), warnings)
     missed = _unless_damaged(lambda: missed_deadlines(lake, day=today - timedelta(days=1), now=now), warnings)
     warnings = [*dict.fromkeys(warnings), *(missed or ()), *_failures(journals, now)]
+    warnings += filter(None, [told_losses(lake, state)])
     every_run = [
         line for path in sorted(lake.logs.glob("*.log")) for line in read_journal(lake.logs, path.stem, last=100)
     ]

@@ -92,7 +92,7 @@ class Changes:
 
 
 def newest_snapshot(lake: Lake, until: date) -> Path | None:
-    """The newest snapshot of ``until`` or a day before it."""
+    """The newest snapshot of ``until`` or a day before it. Raises ContractViolation if a day has two."""
     return next((path for day, path in reversed(list_snapshots(lake).items()) if day <= until), None)
 
 

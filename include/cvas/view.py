@@ -27,6 +27,7 @@ from include.cvas.contract import ACT, RENO
 from include.cvas.engine import open_engine, scratch_of
 from include.cvas.lake import (
     LakeState,
+    accept_losses,
     check_fingerprints,
     partition_files,
     partition_name,
@@ -37,7 +38,7 @@ from include.cvas.lake import (
 from include.cvas.stage import stage
 from include.cvas.statistics import statistics_lines, view_statistics
 from include.cvas.tables import rows_of, show_subscriptions, show_transactions
-from include.errors import CheckFailed, SourceMissing, StaleInput
+from include.errors import CheckFailed, ContractViolation, SourceMissing, StaleInput
 
 if TYPE_CHECKING:
     import duckdb
@@ -110,22 +111,38 @@ def build_subscriptions(
 
     ``day`` is the run's. ``as_of`` is the day to which the life of active subscriptions is counted; without it the one
     after the newest that is fully loaded (R47). ``full`` makes every row anew; ``force`` lets that end with fewer rows
-    than before (R50), which on a normal day only loading a day again can do, with a warning. ``written`` counts the
-    view's rows; ``facts`` has ``mode`` (full, incremental, unchanged), ``as_of`` and the ``statistics`` of R51.
+    or renewals than before (R50), which on a normal day only loading a day again can do, with a warning, and accepts
+    what was lost of the lake (:func:`include.cvas.lake.accept_losses`). ``written`` counts the view's rows; ``facts``
+    has ``mode`` (full, incremental, unchanged), ``as_of`` and the ``statistics`` of R51.
 
     Re-run: safe; where nothing has changed the file stays as it is.
     Raises SourceMissing for a lake without any event, ContractViolation for a partition that cannot be
     read, CheckFailed if view and lake do not agree, StoreFull, StoreBusy, AlreadyRunning; the old view stays then.
     """
-    with (
-        stage(lake, JOB, day, now=now, settings=settings) as run,
-        locks.hold(lake.view_lock, JOB),
-        reading(lake, JOB),
-        staging(_journal(lake).parent, run, what="A build of the view") as staged,
-        open_engine(lake, settings) as engine,
-        view_query.naming_partitions(lake),
-    ):
-        return _Build(lake, settings, run, engine, staged).perform(as_of, full=full, force=force)
+    with stage(lake, JOB, day, now=now, settings=settings) as run, locks.hold(lake.view_lock, JOB):
+        if force:
+            accept_losses(lake, JOB, run)
+        with (
+            reading(lake, JOB),
+            staging(_journal(lake).parent, run, what="A build of the view") as staged,
+            open_engine(lake, settings) as engine,
+            view_query.naming_partitions(lake),
+        ):
+            return _Build(lake, settings, run, engine, staged).perform(as_of, full=full, force=force)
+
+
+def show_view(engine: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    """Let SQL see the view as ``subscriptions`` with all its columns; the caller holds its lock.
+
+    Raises what ``show_subscriptions`` does, ContractViolation too for a view with other columns: that of the system
+    before has 34.
+    """
+    show_subscriptions(engine, lake)
+    if fault := view_query.other_columns(engine, "subscriptions"):
+        raise ContractViolation(
+            f"cvas: {lake.subscriptions} has {fault}.",
+            next_step="Build it from nothing (cvas_process, 'view only' and full_rebuild), then try again.",
+        )
 
 
 def compare_with_rebuild(lake: Lake, *, settings: Settings) -> list[str]:
@@ -323,7 +340,24 @@ class _Build:
                 f"cvas: the new view has {rows:,} subscriptions, the old one {rows + gone:,}; the old one stays.",
                 next_step="If rows were taken out of the lake on purpose, build it with force; else find out who did.",
             )
+        if not incremental and not force:
+            self._require_renewals(renewals)
         return rows
+
+    def _require_renewals(self, renewals: Mapping[str, Renewals]) -> None:
+        """Raise CheckFailed for renewals that the old view has and the lake has no more: where months are missing the
+        number of subscriptions may well stay the same."""
+        before = self.before.renewals if self.before else {}
+        months = sorted(before.keys() - renewals.keys())
+        then, now = (sum(each.rows for each in totals.values()) for totals in (before, renewals))
+        faults = [f"no renewals of {', '.join(months[:NAMED])}{', ...' if len(months) > NAMED else ''} any more"]
+        faults = (faults if months else []) + ([f"{now:,} renewals instead of {then:,}"] if now < then else [])
+        if faults:
+            raise CheckFailed(
+                f"cvas: the lake has {' and '.join(faults)}; the old view stays.",
+                next_step="Fetch and load those days again (cvas_backfill lists days without rows), or import them; if "
+                "history was replaced on purpose, build the view with force.",
+            )
 
     def _rows_before(self) -> int:
         """Of the view there is, whoever made it."""

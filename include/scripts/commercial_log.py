@@ -197,53 +197,52 @@ def _update(call: _Call) -> None:
     settings = call.settings
     if call.options.max_rejects is not None:
         settings = replace(settings, max_rejects=call.options.max_rejects)
-    with call.open() as db:
-        loaded = load_bookings(
-            db,
-            call.data,
-            day=call.day,
-            now=call.now,
-            settings=settings,
-            data_file=call.options.data_file,
-            force_stale=call.options.force_stale,
-            dry_run=call.options.dry_run,
-            started_by=call.user,
-        )
-        print_result(loaded)
-        if settings.grid_classification and not call.options.dry_run:
-            print()
+    loaded = load_bookings(
+        call.open(),
+        call.data,
+        day=call.day,
+        now=call.now,
+        settings=settings,
+        data_file=call.options.data_file,
+        force_stale=call.options.force_stale,
+        dry_run=call.options.dry_run,
+        started_by=call.user,
+    )
+    print_result(loaded)
+    if settings.grid_classification and not call.options.dry_run:
+        print()
+        with call.open() as db:
             print_result(classify_grid(db, months=list(loaded.facts["months"]), now=call.now))
 
 
 def _historical_import(call: _Call) -> None:
     mode: Mode = call.options.mode
-    with call.open() as db:
-        print_result(
-            load_bookings(
-                db,
-                call.data,
-                day=call.today,
-                now=call.now,
-                settings=call.settings,
-                mode=mode,
-                recap=True,
-                data_file=call.options.data_file,
-                closed_by=call.options.closed_by,
-                expected_year=call.options.year,
-                dry_run=call.options.dry_run,
-                started_by=call.user,
-            )
+    print_result(
+        load_bookings(
+            call.open(),
+            call.data,
+            day=call.today,
+            now=call.now,
+            settings=call.settings,
+            mode=mode,
+            recap=True,
+            data_file=call.options.data_file,
+            closed_by=call.options.closed_by,
+            expected_year=call.options.year,
+            confirm_loss=call.options.confirm_loss,
+            dry_run=call.options.dry_run,
+            started_by=call.user,
         )
+    )
 
 
 def _close_month(call: _Call) -> None:
     options = call.options
-    with call.open() as db:
-        print_result(
-            close_months(
-                db, call.data, options.months, closed_by=options.closed_by, today=call.today, notes=options.notes
-            )
+    print_result(
+        close_months(
+            call.open(), call.data, options.months, closed_by=options.closed_by, today=call.today, notes=options.notes
         )
+    )
 
 
 def _rotate(call: _Call) -> None:
@@ -294,35 +293,33 @@ def _restore(call: _Call) -> None:
 
 
 def _review_export(call: _Call) -> None:
-    with call.open(read_only=True) as db:
-        print_result(review.export_review_queue(db, call.data, filter=call.options.filter, day=call.today))
+    database = call.open(read_only=True)
+    print_result(review.export_review_queue(database, call.data, filter=call.options.filter, day=call.today))
 
 
 def _set_language(call: _Call) -> None:
     options = call.options
-    with call.open() as db:
-        print_result(
-            review.set_language(
-                db,
-                call.data,
-                spot_ids=options.spots,
-                language_code=options.language,
-                decided_by=options.decided_by,
-                note=options.note,
-                now=call.now,
-                day=call.today,
-            )
+    print_result(
+        review.set_language(
+            call.open(),
+            call.data,
+            spot_ids=options.spots,
+            language_code=options.language,
+            decided_by=options.decided_by,
+            note=options.note,
+            now=call.now,
+            day=call.today,
         )
+    )
 
 
 def _recategorise(call: _Call) -> None:
-    with call.open() as db:
-        print_result(review.recategorise_all(db, call.data, confirm=call.options.confirm, now=call.now, day=call.today))
+    confirm = call.options.confirm
+    print_result(review.recategorise_all(call.open(), call.data, confirm=confirm, now=call.now, day=call.today))
 
 
 def _clean_up(call: _Call) -> None:
-    with call.open() as db:
-        print_result(status.clean_up_batches(db, call.data, now=call.now))
+    print_result(status.clean_up_batches(call.open(), call.data, now=call.now))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -375,6 +372,9 @@ def _parser() -> argparse.ArgumentParser:
     history_import.add_argument("--data-file", type=Path, required=True, metavar="FILE")
     history_import.add_argument("--closed-by", metavar="NAME", help="whoever closes the months")
     history_import.add_argument("--year", type=count, metavar="YYYY", help="refuse a file with months of another year")
+    history_import.add_argument(
+        "--confirm-loss", action="store_true", help="yes, also months that are not over or keep fewer than half"
+    )
     closed = history_import.add_mutually_exclusive_group()
     closed.add_argument(
         "--skip-closed",

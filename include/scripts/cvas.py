@@ -19,7 +19,7 @@ from include.cvas.checks_users import check_users
 from include.cvas.config import ZONE, Lake, Settings
 from include.cvas.contract import types_named
 from include.cvas.counters import count_transactions, missing_days
-from include.cvas.days import requested_days
+from include.cvas.days import requested_bounds, requested_days
 from include.cvas.deadlines import missed_deadlines
 from include.cvas.fetch import fetch_transactions
 from include.cvas.gaps import find_gaps
@@ -75,7 +75,13 @@ class _Call:
     def days(self) -> list[date]:
         if self.options.date and (self.options.start or self.options.end):
             raise RequestRefused("cvas: both a date and a range are given.", next_step="Give one of them.")
-        return requested_days(self.day, start=self.options.start, end=self.options.end, today=self.today)
+        return requested_days(
+            self.day,
+            start=self.options.start,
+            end=self.options.end,
+            today=self.today,
+            allow_partial=self.options.allow_partial,
+        )
 
     @property
     def lake(self) -> Lake:
@@ -176,6 +182,7 @@ def _fetch(call: _Call) -> None:
                 call.lake,
                 types=types_named(call.options.types),
                 allow_empty=call.options.allow_empty,
+                partial=each == call.today,
                 **call.moment | {"day": each},
             )
         )
@@ -185,7 +192,11 @@ def _load(call: _Call) -> None:
     for each in call.days:
         print_result(
             load_transactions(
-                call.lake, force=call.options.force, upsert=call.options.upsert, **call.moment | {"day": each}
+                call.lake,
+                force=call.options.force,
+                upsert=call.options.upsert,
+                allow_partial=call.options.allow_partial,
+                **call.moment | {"day": each},
             )
         )
 
@@ -220,10 +231,12 @@ def _check(call: _Call) -> int:
 
 
 def _gaps(call: _Call) -> None:
+    since, until = requested_bounds(start=call.options.start, end=call.options.end, today=call.today)
     print_result(
         find_gaps(
             call.lake,
-            until=call.today - timedelta(days=1),
+            since=since,
+            until=until,
             types=types_named(call.options.types),
             now=call.now,
             settings=call.settings,
@@ -308,7 +321,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[*parents, places]
         )
-        command.set_defaults(run=run, **dict.fromkeys(("date", "start", "end")))
+        command.set_defaults(run=run, **dict.fromkeys(("date", "start", "end")), allow_partial=False)
         return command
 
     report = add("status", _status, "how far every stage is, what the lake holds, what needs attention")
@@ -327,12 +340,16 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--force", action="store_true", help="accept a total that differs by more than 20 %%")
     fetching = add("fetch", _fetch, f"fetch days from the database whose address is in {SOURCE}", dated, ranged, typed)
     fetching.add_argument("--allow-empty", action="store_true", help="accept a day without activations and renewals")
+    fetching.add_argument("--allow-partial", action="store_true", help="fetch today as far as it is")
     loading = add("load", _load, "replace days in the lake by their six files", dated, ranged)
     loading.add_argument("--force", action="store_true", help="accept fewer than half of a day's rows")
     loading.add_argument("--upsert", action="store_true", help="keep rows the files do not have")
+    loading.add_argument("--allow-partial", action="store_true", help="load files of a day that was not over")
     view = add("view", _view, "bring the subscription view up to date", dated)
     view.add_argument("--full", action="store_true", help="build it from nothing")
-    view.add_argument("--force", action="store_true", help="accept fewer subscriptions than before")
+    view.add_argument(
+        "--force", action="store_true", help="accept fewer subscriptions or renewals than before, and what was lost"
+    )
     view.add_argument(
         "--as-of", type=day, metavar="YYYY-MM-DD", help="the day lifetimes end with; default: by the lake"
     )
@@ -342,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
 
     checking = add("check", _check, "does all of it hold; exit status 1 if not", dated)
     checking.add_argument("checks", nargs="*", metavar="CHECK", help="transactions, subscriptions, users; default all")
-    gaps = add("gaps", _gaps, "days without rows", typed)
+    gaps = add("gaps", _gaps, "days without rows", typed, ranged)
     gaps.add_argument("--confirm-empty", action="store_true", help="record that the source has nothing for them")
     clearing = add("clear-day", _clear_day, "remove the fetched files of a day, so that they are fetched anew")
     clearing.add_argument("date", type=day, metavar="YYYY-MM-DD")

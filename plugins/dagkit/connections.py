@@ -19,6 +19,8 @@ from include.common.shares import FileStat, LocalShare, Share
 from include.errors import ContractViolation, CredentialRefused, PipelineError, SourceUnavailable
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from paramiko import SSHClient
     from psycopg import Connection as Session
 
@@ -67,6 +69,27 @@ def path_of(conn_id: str) -> Path:
             next_step=f'Set it: airflow connections add {conn_id} with an extra of {{"path": "/..."}}.',
         )
     return Path(path)
+
+
+def sqlite_file(conn_id: str) -> Path:
+    """The file of a SQLite database by its connection: type ``sqlite`` (host) or ``fs`` (extra.path).
+
+    Raises ContractViolation for any other type: what names a server there is no path.
+    """
+    connection = _get(conn_id)
+    if connection.conn_type not in ("sqlite", "fs"):
+        raise ContractViolation(
+            f"Connection {conn_id} has type {connection.conn_type!r}, but SQLite is the database of this system.",
+            next_step="Use type sqlite with the path of the file as host, or fs with it as extra.path.",
+        )
+    return path_of(conn_id)
+
+
+@contextmanager
+def open_sqlite(conn_id: str, open_file: Callable[[Path], "sqlite3.Connection"]) -> Iterator["sqlite3.Connection"]:
+    """A SQLite database by its connection, opened by ``open_file`` of its system and closed afterwards."""
+    with closing(open_file(sqlite_file(conn_id))) as db:
+        yield db
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ def schedule_of(dag: Any) -> str:
         jitter = timetable._jitter
         late = f", up to {jitter} later" if jitter else ""
         return f"`{expression}` {timetable._timezone}{late}"
-    if crons := getattr(timetable, "_timetables", None):
-        return ", ".join(f"`{each._expression}`" for each in crons) + f" {crons[0]._timezone}"
+    if crons := getattr(timetable, "timetables", None):
+        return ", ".join(f"`{each.expression}`" for each in crons) + f" {crons[0].timezone}"
     return "by hand"
 
 

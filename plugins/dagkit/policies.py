@@ -1,5 +1,6 @@
 """How every task of the estate is run: retries by kind of error, time limits, queues, pools."""
 
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 from dagkit.notifications import keep_cause, tell_failure
 from dagkit.partitions import refuse_unknown_parameters
-from include.errors import PermanentError, SourceUnavailable, TransientError
+from include.errors import PermanentError, RateLimited, SourceUnavailable, TransientError
 
 # One-writer stores and scarce sources; sizes are in pools.json, which ``airflow pools import`` applies.
 COMMERCIAL_LOG_FILES = "commercial_log_files"
@@ -22,10 +23,29 @@ RETRY_BY_ERROR = ExceptionRetryPolicy(
     rules=[
         RetryRule(PermanentError, RetryAction.FAIL, reason="trying again cannot help"),
         RetryRule(SourceUnavailable, retry_delay=timedelta(minutes=5), reason="the source may be back in five minutes"),
+        RetryRule(RateLimited, retry_delay=timedelta(minutes=15), reason="longer than a try itself would wait"),
         RetryRule(TransientError, retry_delay=timedelta(seconds=30), reason="it may be over in half a minute"),
         RetryRule(Exception, RetryAction.FAIL, reason="an error nobody foresaw: a person should look"),
     ]
 )
+
+
+def cron(dag_id: str, default: str) -> str:
+    """When a DAG starts: what ``AIRFLOW_SCHEDULE_<DAG_ID>`` says in the environment, else ``default``.
+
+    A DAG with several schedules has them separated by ``; ``, and as many of them in the variable.
+    Raises ValueError naming the variable, which makes it the DAG's import error.
+    """
+    variable = f"AIRFLOW_SCHEDULE_{dag_id.upper()}"
+    given = os.environ.get(variable, "").strip()
+    if not given:
+        return default
+    from croniter import croniter  # type: ignore[import-untyped]  # comes with Airflow
+
+    expressions = [each.strip() for each in given.split(";")]
+    if len(expressions) != len(default.split(";")) or not all(map(croniter.is_valid, expressions)):
+        raise ValueError(f"{variable}={given!r} is no schedule like {default!r}: correct or remove it.")
+    return "; ".join(expressions)
 
 
 def dag_settings(

@@ -33,6 +33,7 @@ SEED = 1
 BUCKET, DATABASE, READER = "cvas-backups", "nova", "cvas_reader"
 SNAPSHOT = "NBS_Base.csv"
 SNAPSHOT_ROWS = 2_000
+WRITTEN_AGO = timedelta(minutes=5)
 EARLIER_DAYS = 4  # that the database has beside the business day
 STATUSES = ("Active", "Deactivated", "Cancelled")
 
@@ -95,7 +96,9 @@ class Cvas:
             missing = {since + timedelta(days=n) for n in range((day - since).days + 1)} - _days_in(self.source_url)
             for each in sorted(missing):
                 fill_source(self.source_url, self.telecom, each, each)
-        write_snapshot(self.host / SNAPSHOT, day, seed=SEED, rows=SNAPSHOT_ROWS)
+        # What was written a moment ago is waited for.
+        written = datetime.now(ZONE) - WRITTEN_AGO
+        write_snapshot(self.host / SNAPSHOT, day, seed=SEED, rows=SNAPSHOT_ROWS, modified=written)
 
     @contextmanager
     def _database(self) -> Iterator[None]:

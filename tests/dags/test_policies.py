@@ -15,7 +15,8 @@ from include import errors
         (errors.SourceUnavailable, RetryAction.RETRY, timedelta(minutes=5)),
         (errors.SourceChanging, RetryAction.RETRY, timedelta(seconds=30)),
         (errors.StoreBusy, RetryAction.RETRY, timedelta(seconds=30)),
-        (errors.RateLimited, RetryAction.RETRY, timedelta(seconds=30)),
+        # Section 6 of the commercial log: whoever asked for more than five minutes is not asked again any sooner.
+        (errors.RateLimited, RetryAction.RETRY, timedelta(minutes=15)),
         (errors.ContractViolation, RetryAction.FAIL, None),
         (errors.CredentialRefused, RetryAction.FAIL, None),
         (errors.StaleInput, RetryAction.FAIL, None),

@@ -507,8 +507,8 @@ def test_an_error_never_tells_who_it_was_about(source: Source, lake: Lake, caplo
         assert PHONE not in text
 
 
-def test_errors_that_last_outweigh_those_that_pass(source: Source, lake: Lake) -> None:
-    """One cause is told once, with all types it stopped."""
+def test_what_may_pass_is_tried_again_although_other_types_failed_for_good(source: Source, lake: Lake) -> None:
+    """R18, section 6: one cause is told once, with all types it stopped, and every cause has its next step."""
     source.fill()
     source.execute("ALTER TABLE telefonicaes_sub_mgr_fact DROP COLUMN request_ts")
     source.execute(
@@ -516,12 +516,42 @@ def test_errors_that_last_outweigh_those_that_pass(source: Source, lake: Lake) -
         ' SELECT msisdn, cpc, "timestamp", amount + length(pg_sleep(10)::text) AS amount, info FROM refunds'
     )
 
-    assert fails(ContractViolation, source.connect, lake, settings={"statement_timeout_seconds": 1}) == (
-        "cvas: 2025-11-10: 1/6 successful. "
+    refused = (
         "ACT, RENO, DCT, PPD failed: The source refused the query: column f.request_ts does not exist. "
-        "RFND failed: The source did not deliver: canceling statement due to statement timeout. "
-        "Next step: Ask the source's owner what was renamed or who may read it, then clear the task."
+        "{more}Next step: Ask the source's owner what was renamed or who may read it, then clear the task."
     )
+    late = "RFND failed: The source did not deliver: canceling statement due to statement timeout. "
+    assert fails(SourceUnavailable, source.connect, lake, settings={"statement_timeout_seconds": 1}) == (
+        f"cvas: 2025-11-10: 1/6 successful. {refused.format(more=late)} It is tried again in five minutes. If it is "
+        "always the time that is up: raise statement_timeout_seconds, or ask the source's owner for an index on the "
+        "event time."
+    )
+
+    source.execute("DROP VIEW refund_v1_0_0_fact; ALTER TABLE refunds RENAME TO refund_v1_0_0_fact")
+    assert fails(ContractViolation, source.connect, lake) == (
+        f"cvas: 2025-11-10: 2/6 successful. {refused.format(more='')}"
+    )
+    assert list(read_manifest(lake, DAY)) == ["CNR", "RFND"]
+
+
+def test_a_refused_login_is_final_whatever_else_failed(source: Source, lake: Lake) -> None:
+    """Section 6: authentication or host key failure fails at once; trying again may lock the account."""
+    source.fill()
+    sessions = []
+
+    @contextmanager
+    def connect() -> Iterator[psycopg.Connection[Any]]:
+        if sessions:
+            raise CredentialRefused("The password was changed.", next_step="Enter the new one.")
+        with source.connect() as db:
+            sessions.append(db.info.backend_pid)
+            source.execute("SELECT pg_terminate_backend(%s)", sessions)
+            yield db
+
+    said = fails(CredentialRefused, connect, lake)
+    assert "ACT failed: The source did not deliver: " in said
+    assert "RENO, DCT, PPD, CNR, RFND failed: The password was changed. Next step: " in said
+    assert said.endswith(" Enter the new one.")
 
 
 # --- the connection fails --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import select
 import shutil
 import socket
 import socketserver
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -876,6 +877,45 @@ def test_a_connection_that_lacks_something_says_what(define: Define, conn_type: 
     assert _open(connections.open_object_store) == (
         f"Connection somewhere has no {lacks}. Next step: Add {lacks} to its extra, a JSON object."
     )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"conn_type": "sqlite", "host": "/data/production.db"},
+        {"conn_type": "fs", "extra": {"path": "/data/production.db"}},
+    ],
+)
+def test_a_sqlite_database_is_a_file_named_by_its_connection(define: Define, values: dict[str, Any]) -> None:
+    define("somewhere", **values)
+    assert connections.sqlite_file("somewhere") == Path("/data/production.db")
+
+
+def test_a_database_of_another_kind_is_refused(define: Define) -> None:
+    """R54: its host is no path, and a file of that name would be looked for."""
+    define("somewhere", conn_type="postgres", host="db.example.com", schema="booked")
+    with pytest.raises(ContractViolation) as refused:
+        connections.sqlite_file("somewhere")
+    assert str(refused.value) == (
+        "Connection somewhere has type 'postgres', but SQLite is the database of this system. "
+        "Next step: Use type sqlite with the path of the file as host, or fs with it as extra.path."
+    )
+
+
+def test_a_database_is_opened_when_it_is_needed_and_closed_after_it(define: Define) -> None:
+    opened: list[tuple[Path, sqlite3.Connection]] = []
+
+    def open_file(path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(":memory:")
+        opened.append((path, db))
+        return db
+
+    database = connections.open_sqlite("somewhere", open_file)
+    define("somewhere", conn_type="sqlite", host="/data/production.db")
+    with database as db:
+        assert opened == [(Path("/data/production.db"), db)]
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        db.execute("SELECT 1")
 
 
 def test_a_connection_without_a_path_and_settings_that_are_no_object_are_refused(

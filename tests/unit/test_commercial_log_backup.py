@@ -331,8 +331,19 @@ def test_the_newest_backup_is_verified_and_nothing_changes(database: Path, store
     size = (store.folder / FIRST).stat().st_size
     result = verify_backup(store, data, day=DAY)
     assert (result.where, result.bytes, result.written) == (str(store.folder / FIRST), size, 0)
+    assert (result.facts["backup"], result.facts["backups"]) == (FIRST, [FIRST])
     assert files(store.folder) == [FIRST, f"{FIRST}.sha256"]
     assert files(data.root) == ["locks", "logs"]
+
+
+def test_a_named_backup_is_verified_and_all_of_them_are_listed(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """Section 7: what there is has to be known before the emergency."""
+    back_up(database, store, data)
+    second = back_up(database, store, data, LATER)
+    result = verify_backup(store, data, name=FIRST, day=DAY)
+    assert (result.facts["backup"], result.facts["backups"]) == (FIRST, [second, FIRST])
 
 
 def test_a_backup_changed_in_its_place_fails_the_verification(
@@ -411,15 +422,121 @@ def test_a_restore_is_undone_by_the_name_of_what_it_kept_and_the_undoing_too(
         assert files(database.parent) == ["production.db", f"production.db.before-restore-20250902_103{minute}00"]
 
 
-def test_restoring_twice_gives_the_same_database(database: Path, store: FolderStore, data: DataRoot) -> None:
+def test_restoring_twice_gives_the_same_database_and_keeps_the_one_before_the_first(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R50: the second time is what a retry after a kill does; nothing but that copy can undo the restore."""
     back_up(database, store, data)
     saved = dump(database)
     change(database)
+    lost = dump(database)
     restore(database, store, data)
+    result = restore(database, store, data)
+    assert dump(database) == saved
+    assert dump(kept(database)) == lost
+    assert files(database.parent) == ["production.db", kept(database).name]
+    assert result["facts"]["before"] == kept(database).name  # type: ignore[index]
+
+
+def close_month(path: Path, month: str, closed_by: str) -> None:
+    with closing(open_database(path)) as db:
+        query = "INSERT INTO month_closures (broadcast_month, closed_date, closed_by) VALUES (?, '2025-09-02', ?)"
+        db.execute(query, (month, closed_by))
+
+
+def decide(path: Path, *spots: int, language_code: str = "V", at: str = "10:00:00") -> None:
+    """A person decides the language of spots."""
+    with closing(open_database(path)) as db, transaction(db):
+        db.executemany(
+            "INSERT OR REPLACE INTO spot_language_assignments"
+            " (spot_id, language_code, language_status, confidence, assignment_method, assigned_date, notes)"
+            " VALUES (?, ?, 'determined', 1.0, 'manual_override', '2025-09-02 ' || ?, 'ann: heard it')",
+            [(spot, language_code, at) for spot in spots],
+        )
+
+
+def test_a_restore_names_the_closings_and_counts_the_decisions_that_the_backup_lacks(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R17, R36, R41: the next import would replace what finance has reported, and decide the languages itself."""
+    close_month(database, "Jul-25", "finance")
+    decide(database, 101, 102, 103)
+    back_up(database, store, data)
+    close_month(database, "Sep-25", "bob")
+    close_month(database, "Aug-25", "finance")
+    decide(database, 102, language_code="T", at="11:00:00")
+    decide(database, 104, 105, at="11:30:00")
+    with closing(open_database(database)) as db:
+        # What a load does when only the notes of a decided row changed: the decision is the same one.
+        db.execute("UPDATE spot_language_assignments SET spot_id = 200 WHERE spot_id = 103")
+    result = restore(database, store, data)
+    assert result["warnings"] == [
+        f"{FIRST} does not know of months closed since; close again before the next import: Aug-25, closed by finance; "
+        "Sep-25, closed by bob.",
+        f"{FIRST} lacks 3 language decisions of people; decide again where needed: {kept(database).name} has them.",
+    ]
+
+
+def test_undoing_a_restore_brings_closings_and_decisions_back(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R36, R41."""
+    back_up(database, store, data)
+    close_month(database, "Aug-25", "finance")
+    decide(database, 1)
     restore(database, store, data)
-    again = kept(database).with_name(f"{kept(database).name}_2")
-    assert dump(database) == dump(again) == saved
-    assert files(database.parent) == ["production.db", again.name]
+    assert restore(database, store, data, kept(database).name)["warnings"] == []
+
+
+def test_a_restore_tried_again_after_a_kill_still_names_what_the_backup_lacks(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R36, R50: the database it finds is the restored one already."""
+    back_up(database, store, data)
+    close_month(database, "Aug-25", "finance")
+    warnings = restore(database, store, data)["warnings"]
+    assert restore(database, store, data)["warnings"] == warnings != []
+
+
+def test_a_database_that_cannot_be_read_leaves_the_question_what_was_closed(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R36: nobody but whoever closes months knows."""
+    back_up(database, store, data)
+    close_month(database, "Aug-25", "finance")
+    write_a_web_page_over(database)
+    assert restore(database, store, data)["warnings"] == [
+        f"{database} cannot be overwritten (file is not a database): the backup was put in its place as a new file.",
+        f"What was there before cannot be read: ask who closed months since {FIRST} was made and close them again "
+        "before the next import; language decisions since then are lost.",
+    ]
+
+
+def test_what_an_earlier_restore_kept_is_not_taken_for_a_database_that_is_gone(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R36: it does not know either what was closed in the meantime."""
+    back_up(database, store, data)
+    restore(database, store, data)
+    close_month(database, "Aug-25", "finance")
+    database.unlink()
+    warnings = restore(database, store, data)["warnings"]
+    assert warnings[1].startswith("What was there before cannot be read: ask who closed months")  # type: ignore[index]
+    assert kept(database).exists()
+
+
+def test_a_backup_from_before_a_migration_comes_back_and_is_brought_up_to_date(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R50: the backups of the week before an upgrade are backups."""
+    with closing(open_database(database)) as db:
+        db.execute("DROP TABLE month_closure_totals")
+        db.execute("DELETE FROM schema_migrations WHERE name = '0005_create_month_closure_totals'")
+    back_up(database, store, data)
+    verify_backup(store, data, day=DAY)
+    restore(database, store, data)
+    with closing(open_database(database)) as db:
+        assert spots(db) == 500
 
 
 def test_the_connected_web_application_sees_all_of_the_old_and_then_all_of_the_new_database(
@@ -446,7 +563,6 @@ def test_the_connected_web_application_sees_all_of_the_old_and_then_all_of_the_n
     ("lock", "job"),
     [
         ("database_lock", "commercial_log_update"),
-        ("files_lock", "commercial_log_import"),
         ("backup_lock", "commercial_log_backup"),
     ],
 )
@@ -464,6 +580,18 @@ def test_no_restore_while_a_job_is_at_work(
         restore(database, store, data)
     assert dump(database) == before
     assert files(database.parent) == ["production.db"]
+
+
+def test_an_import_of_the_night_and_a_restore_do_not_stop_each_other(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R51: the restore touches no dated file, and the import at 01:00 does not wait for a download."""
+    back_up(database, store, data)
+    saved = dump(database)
+    change(database)
+    with locks.hold(data.files_lock, "commercial_log_import"):
+        restore(database, store, data)
+    assert dump(database) == saved
 
 
 def test_no_restore_while_another_program_writes(
@@ -605,7 +733,8 @@ def test_a_mistyped_database_folder_is_not_made(store: FolderStore, data: DataRo
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new_database_and_the_next_restore_works(
     tmp_path: Path, store: FolderStore, disaster: Callable[[Path], None] | None
 ) -> None:
-    """R50: killed before every single call that opens a file or a database, renames or removes something."""
+    """R50: killed before every single call that opens a file or a database, renames or removes something. Whatever the
+    first try did, after the second one the database that was there before the first is still there."""
     original = tmp_path / "original.db"
     with closing(open_database(original, create=True)) as db, transaction(db):
         add_spots(db, 20)
@@ -641,6 +770,11 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_database_and_the_next_re
             assert dump(database) in (saved, dump(original))
         restore(database, store, data)
         assert dump(database) == saved
+        remaining = [path for path in database.parent.iterdir() if path.name.startswith(kept(database).name)]
+        if disaster:
+            assert ruined in [path.read_bytes() for path in remaining]
+        else:
+            assert dump(original) in [dump(path) for path in remaining]
         if outcome is None:
             assert attempt > 15
             return

@@ -308,9 +308,11 @@ def test_a_customer_nobody_knows_is_listed(yesterday: Station) -> None:
 
 
 def test_a_month_whose_rows_are_all_bad_is_preserved_with_a_warning(yesterday: Station) -> None:
-    """R18."""
+    """R18, section 6."""
     take("all rows of one open month bad", yesterday.dated())
-    assert yesterday.load().warnings == (f"Preserved, as {LOCAL} has no rows for them: Oct-25.",)
+    assert yesterday.load().warnings == (
+        "Preserved: 2 rows for Oct-25, all rejected (first: Excel row 4, 'Start Date' is 'soon').",
+    )
 
 
 def test_what_the_import_lets_through_with_a_word_of_warning(station: Station) -> None:

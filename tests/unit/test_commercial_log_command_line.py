@@ -159,12 +159,13 @@ def test_the_programme_grid_follows_the_load_where_the_installation_wants_it(run
 @pytest.mark.parametrize(
     ("option", "status", "titles", "closed"),
     [
-        (("--closed-by", "bo"), 0, ["new", "new"], [("Aug-25", "ann"), ("Sep-25", "bo")]),
+        (("--closed-by", "bo", "--confirm-loss"), 0, ["new", "new"], [("Aug-25", "ann"), ("Sep-25", "bo")]),
+        (("--closed-by", "bo"), 2, ["old"], [("Aug-25", "ann")]),
         (("--skip-closed",), 0, ["new", "old"], [("Aug-25", "ann")]),
         (("--refuse-closed",), 2, ["old"], [("Aug-25", "ann")]),
         ((), 2, ["old"], [("Aug-25", "ann")]),
         (("--closed-by", "bo", "--year", "2024"), 2, ["old"], [("Aug-25", "ann")]),
-        (("--closed-by", "bo", "--dry-run"), 0, ["old"], [("Aug-25", "ann")]),
+        (("--closed-by", "bo", "--confirm-loss", "--dry-run"), 0, ["old"], [("Aug-25", "ann")]),
     ],
 )
 def test_a_historical_import_says_what_it_does_with_closed_months(

@@ -147,7 +147,7 @@ def test_an_accepted_row_becomes_one_spot_with_all_its_columns(station: Station)
 
 def test_the_day_of_a_run_is_the_stations_and_moments_are_kept_in_utc(station: Station) -> None:
     """4.1, R5: an evening at the station is the next day in UTC."""
-    station.load(rows("a"), mode="HISTORICAL", closed_by="bob", now=datetime(2025, 9, 3, 5, tzinfo=UTC))
+    station.load(rows("a", **AUGUST), mode="HISTORICAL", closed_by="bob", now=datetime(2025, 9, 3, 5, tzinfo=UTC))
     assert station.sql("SELECT effective_date, load_date FROM spots") == [("2025-09-02", "2025-09-03 05:00:00")]
     assert station.sql("SELECT closed_date FROM month_closures") == [("2025-09-02",)]
 
@@ -509,6 +509,22 @@ def test_a_given_file_that_is_not_there_is_named(station: Station) -> None:
         station.load(data_file=station.data.daily / "Commercial Log 250820.xlsx")
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"recap": True}, {"force_stale": True}, {"mode": "MANUAL"}, {"mode": "HISTORICAL", "closed_by": "ann"}],
+)
+def test_a_file_named_after_a_day_to_come_is_refused_in_every_mode(station: Station, how: dict[str, Any]) -> None:
+    """R5, R12: once loaded, its date would make the workbook of every night until then stale."""
+    path = station.put(rows("a", **AUGUST), date(2026, 9, 2))
+    with pytest.raises(RequestRefused) as refused:
+        station.load(data_file=path, **how)
+    assert refused.value.what == (
+        "commercial_log: Commercial Log 260902.xlsx is named after a day that has not begun at the station (today is "
+        "2025-09-02); the workbooks of all nights until then would be refused as older."
+    )
+    assert (station.titles(), batches(station)) == ([], [])
+
+
 # --- R12: never older over newer ------------------------------------------------------------------------------------
 
 
@@ -539,6 +555,13 @@ def test_a_failed_load_of_a_newer_file_does_not_make_older_ones_stale(station: S
         station.load([], DAY)
     station.load(rows("old"), DAY - ONE_DAY)
     assert station.titles() == ["old"]
+
+
+def test_a_historical_import_does_not_make_the_workbooks_of_the_nights_stale(station: Station) -> None:
+    """R12: it is about months of its own, whatever the date in its name."""
+    station.load(rows("a", **AUGUST), DAY, mode="HISTORICAL", closed_by="ann")
+    station.load(rows("b"), DAY - ONE_DAY)
+    assert station.titles() == ["a", "b"]
 
 
 def test_an_old_day_can_be_forced_and_is_taken_from_the_daily_folder(station: Station) -> None:
@@ -673,8 +696,65 @@ def test_an_open_month_the_file_has_no_good_row_of_is_preserved(station: Station
     assert station.titles() == ["a", "c", "d", "x"]
     assert result.facts["preserved"] == ["Aug-25", "Oct-25", "Nov-25"]
     assert result.warnings == (
-        "Preserved, as Commercial Log 250902.xlsx has no rows for them: Aug-25, Oct-25, Nov-25.",
+        "Preserved, as Commercial Log 250902.xlsx has no rows for them: Aug-25.",
+        "Preserved: 1 row for Oct-25, all rejected (first: Excel row 3, 'Bill Code' is empty).",
+        "Preserved: 1 row for Nov-25, all Trade.",
     )
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_month_whose_rows_were_all_rejected_is_told_as_such_also_when_it_is_new(
+    station: Station,
+    dry_run: bool,  # noqa: FBT001
+) -> None:
+    """R18, R20, R55, section 6: a month taken for one without rows is closed in good faith, and its money is lost."""
+    station.load([*rows("a"), *rows("b", **OCTOBER)])
+    bad = row(**OCTOBER, gross_rate="50000,00")
+    result = station.load(
+        [
+            row(),
+            *[bad] * 12,
+            row(broadcast_month="Nov-25", air_date=None),
+            row(broadcast_month="Nov-25", revenue_type="Trade"),
+            row(broadcast_month="Dec-25", revenue_type="Trade"),
+            row(broadcast_month=None),
+        ],
+        dry_run=dry_run,
+    )
+    assert result.warnings == (
+        "Preserved: 12 rows for Oct-25, all rejected (first: Excel row 3, 'Unit rate Gross' is '50000,00').",
+        "Not loaded: 2 rows for Nov-25, 1 Trade, all others rejected (first: Excel row 15, 'Start Date' is empty).",
+    )
+    assert (result.facts["preserved"], result.rejected, result.facts["filtered_trade"]) == (["Oct-25"], 14, 2)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_first_rejects_and_what_they_are_worth_are_in_the_log(
+    station: Station,
+    caplog: pytest.LogCaptureFixture,
+    dry_run: bool,  # noqa: FBT001
+) -> None:
+    """R20, R55, section 6: sheet, Excel row, header and raw value; a dry run keeps no rejects to look at."""
+    cells = [*rows("a"), row(gross_rate="50000,00"), row(broadcast_month="soon"), *[row(bill_code=None)] * 20]
+    with caplog.at_level(logging.INFO):
+        station.load(cells, settings=Settings(max_rejects=30), dry_run=dry_run)
+    told = [message for message in caplog.messages if message.startswith("rejected: ")]
+    assert told[:3] == [
+        "rejected: sheet 'Commercials', Excel row 3, 'Unit rate Gross' is '50000,00' (BAD_MONEY)",
+        "rejected: sheet 'Commercials', Excel row 4, 'Month' is 'soon' (BAD_MONTH)",
+        "rejected: sheet 'Commercials', Excel row 5, 'Bill Code' is empty (MISSING_BILL_CODE)",
+    ]
+    assert len(told) == 20
+    assert "22 rows rejected, $1,785.00 gross where it can be read" in caplog.messages
+
+
+def test_too_many_rejects_are_in_the_log_of_the_run_they_stop(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R20, R55."""
+    with caplog.at_level(logging.INFO), pytest.raises(ContractViolation):
+        station.load([*rows("a"), *[row(gross_rate="x")] * 21], dry_run=True)
+    assert "21 rows rejected, $0.00 gross where it can be read" in caplog.messages
 
 
 def test_a_file_of_closed_months_only_changes_nothing_and_succeeds(station: Station) -> None:
@@ -767,7 +847,9 @@ def test_a_historical_import_replaces_and_closes_every_month_of_its_file(station
         sheet="Commercials",
     )
     later = NOW + timedelta(hours=27)
-    result = station.load(day=DAY + ONE_DAY, mode="HISTORICAL", closed_by=" bob ", data_file=recap, now=later)
+    result = station.load(
+        day=DAY + ONE_DAY, mode="HISTORICAL", closed_by=" bob ", data_file=recap, now=later, confirm_loss=True
+    )
     assert station.sql("SELECT broadcast_month, media, is_historical FROM spots ORDER BY 1, 2") == [
         ("Aug-25", "kept", 1),
         ("Aug-25", "new", 1),
@@ -786,11 +868,63 @@ def test_a_historical_import_replaces_and_closes_every_month_of_its_file(station
 
 def test_a_historical_import_again_changes_no_spot(station: Station) -> None:
     """R19, R35."""
-    station.load(rows("a", "b"), mode="HISTORICAL", closed_by="bob")
+    station.load(rows("a", "b", **AUGUST), mode="HISTORICAL", closed_by="bob")
     before = station.dump(without=AUDIT)
     result = station.load(mode="HISTORICAL", closed_by="carol", now=NOW + ONE_DAY)
     assert station.dump(without=AUDIT) == before
     assert (result.facts["rows_inserted"], result.facts["rows_unchanged"]) == (0, 2)
+
+
+def test_a_stray_row_of_the_running_month_stops_a_historical_import(station: Station) -> None:
+    """R19: it would close the month with one spot, and no update could ever bring the others back."""
+    station.load([*rows("a", "b", "c", "d", "e", **AUGUST), *rows("f", "g", "h")])
+    before = station.dump(without=AUDIT)
+    how: dict[str, Any] = {"mode": "HISTORICAL", "closed_by": "bob"}
+    station.put(
+        [*rows("x", "y", **AUGUST), *rows("stray"), *rows("z", broadcast_month="Jul-25"), *rows("n", **OCTOBER)]
+    )
+    for dry_run in (True, False):
+        with pytest.raises(RequestRefused) as refused:
+            station.load(**how, dry_run=dry_run)
+        assert refused.value.what == (
+            "Commercial Log 250902.xlsx, sheet 'Commercials' would replace and close for good: "
+            "Aug-25 (2 rows in place of 5 spots), Sep-25, which is not over on 2025-09-02 (1 row in place of 3 spots), "
+            "Oct-25, which is not over on 2025-09-02 (1 row in place of 0 spots)."
+        )
+        assert refused.value.next_step == (
+            "Take those rows out of the workbook; if they are what those months are to be, import it with confirm_loss."
+        )
+        assert station.dump(without=AUDIT) == before
+    station.load(**how, confirm_loss=True)
+    assert station.titles() == ["n", "stray", "x", "y", "z"]
+    assert station.sql("SELECT count(*) FROM month_closures") == [(4,)]
+
+
+@pytest.mark.parametrize(
+    ("day", "titles", "loads"),
+    [
+        (date(2025, 9, 1), ("x", "y", "z"), True),
+        (date(2025, 9, 1), ("x", "y"), True),
+        (date(2025, 9, 1), ("x",), False),
+        (date(2025, 8, 31), ("x", "y", "z"), False),
+    ],
+)
+def test_a_historical_import_takes_months_that_are_over_and_keep_half_of_their_spots(
+    station: Station,
+    day: date,
+    titles: tuple[str, ...],
+    loads: bool,  # noqa: FBT001
+) -> None:
+    """R19."""
+    station.load(rows("a", "b", "c", "d", **AUGUST), date(2025, 8, 30))
+    station.put(rows(*titles, **AUGUST), day)
+    if loads:
+        station.load(day=day, mode="HISTORICAL", closed_by="bob")
+        assert station.titles() == list(titles)
+    else:
+        with pytest.raises(RequestRefused, match="would replace and close for good: Aug-25"):
+            station.load(day=day, mode="HISTORICAL", closed_by="bob")
+        assert station.titles() == ["a", "b", "c", "d"]
 
 
 def test_a_manual_import_refuses_closed_months_and_lists_them(station: Station) -> None:
@@ -1185,6 +1319,16 @@ def test_a_load_waits_for_an_import_that_writes_files(station: Station) -> None:
     assert batches(station) == []
 
 
+def test_an_import_need_not_wait_for_the_transaction_of_a_load(station: Station) -> None:
+    """R51: the dated files are left alone as soon as the workbook is read."""
+    station.put(rows("a"))
+    free: list[bool] = []
+    with closing(station.open()) as db:
+        db.set_trace_callback(on_begin(station, 2, lambda _: free.append(locks.is_free(station.data.files_lock))))
+        load_with(station, db)
+    assert free == [True]
+
+
 # --- a database that somebody else writes to ------------------------------------------------------------------------
 
 
@@ -1273,10 +1417,20 @@ def test_a_dry_run_reports_what_a_run_would_do_and_changes_not_one_byte(station:
 
 @pytest.mark.parametrize("how", [{"mode": "HISTORICAL", "closed_by": "bob"}, {"mode": "MANUAL"}])
 def test_a_dry_run_in_any_mode_writes_nothing(station: Station, how: dict[str, Any]) -> None:
-    station.put(rows("a", market_name="PHX"))
+    station.put(rows("a", market_name="PHX", **AUGUST))
     content = station.path.read_bytes()
     assert station.load(dry_run=True, **how).facts["rows_inserted"] == 1
     assert station.path.read_bytes() == content
+
+
+def test_a_dry_run_has_a_journal_of_its_own(station: Station) -> None:
+    """R48, R55: it must not pass for the run of the night."""
+    station.load(rows("a", **AUGUST), dry_run=True)
+    station.load(mode="HISTORICAL", closed_by="bob", dry_run=True)
+    assert sorted(path.name for path in station.data.logs.iterdir()) == [
+        "commercial_log_historical_import_dry_run.log",
+        "commercial_log_update_dry_run.log",
+    ]
 
 
 def test_a_dry_run_that_fails_leaves_no_batch(station: Station) -> None:

@@ -18,7 +18,13 @@ from include.commercial_log.database import TABLES, open_database, transaction
 from include.common.sql import migrate, read_sql
 from include.errors import ContractViolation, SourceMissing, StoreBusy
 
-MIGRATIONS = ["0001_create_tables", "0002_create_indexes", "0003_create_views", "0004_seed_reference"]
+MIGRATIONS = [
+    "0001_create_tables",
+    "0002_create_indexes",
+    "0003_create_views",
+    "0004_seed_reference",
+    "0005_create_month_closure_totals",
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -74,7 +80,8 @@ def test_a_database_without_the_tables_is_refused_with_their_names(path: Path) -
     assert refused.value.what == (
         f"The database {path} lacks the tables agencies, entity_aliases, import_batches, import_rejects, "
         "language_blocks, languages, market_aliases, markets, month_closures, programming_schedules, "
-        "schedule_collision_log, schedule_market_assignments, sectors, spot_language_assignments, spot_language_blocks."
+        "schedule_collision_log, schedule_market_assignments, sectors, spot_language_assignments, "
+        "spot_language_blocks, month_closure_totals."
     )
 
 
@@ -164,7 +171,7 @@ def test_a_migration_changed_after_it_was_applied_is_refused(db: sqlite3.Connect
     db.execute("DELETE FROM schema_migrations WHERE name = '0001_create_tables'")
     with pytest.raises(ContractViolation, match="Migration 0002_create_indexes is not the file that was applied"):
         migrate(db, "commercial_log")
-    assert rows(db, "SELECT count(*) FROM schema_migrations") == [(3,)]
+    assert rows(db, "SELECT count(*) FROM schema_migrations") == [(4,)]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from include.commercial_log import backup
 from include.commercial_log.database import open_database
+from include.commercial_log.months import close_months
 from include.commercial_log.status import (
     clean_up_batches,
     import_history,
@@ -303,6 +304,16 @@ def test_the_last_failure_of_a_job_needs_attention_until_it_succeeds(loaded: Sta
     assert report(loaded).warnings == ()
 
 
+def test_a_dry_run_does_not_hide_the_failure_of_the_night(loaded: Station) -> None:
+    """R48, R55: it writes nothing, so nothing has become right."""
+    failed = "2025-09-02T08:30:00+00:00 | 2025-09-02 | FAILED | Duration: 1.0s | ERROR disk full"
+    journal(loaded, "commercial_log_update", failed)
+    loaded.load(dry_run=True)
+    found = report(loaded)
+    assert found.warnings == ("commercial_log_update failed 1.5 h ago: disk full",)
+    assert [run["state"] for run in found.facts["jobs"]["commercial_log_update"]] == ["FAILED"]
+
+
 def test_an_error_that_comes_back_is_shown_once_with_its_newest_text(loaded: Station) -> None:
     """Section 7: recurring errors. A date in the text does not make it another error."""
     lines = [
@@ -589,7 +600,11 @@ def test_every_month_of_a_past_year_has_to_be_there_and_closed(years: Station) -
 def test_a_closed_month_without_spots_is_reported(years: Station) -> None:
     """A lost month of revenue that finance has reported."""
     years.sql("DELETE FROM spots WHERE broadcast_month = 'Nov-24'")
-    assert validate(years).warnings == ("Nov-24 of a past year is without spots.",)
+    assert validate(years).warnings == (
+        "Nov-24 of a past year is without spots.",
+        "Nov-24 held 1 spots, $100.00 gross and $85.00 net when it was closed, now it holds 0 spots, $0.00 gross and "
+        "$0.00 net.",
+    )
 
 
 def test_spots_that_came_into_a_closed_month_are_reported(years: Station) -> None:
@@ -602,6 +617,8 @@ def test_spots_that_came_into_a_closed_month_are_reported(years: Station) -> Non
     years.sql("UPDATE month_closures SET created_date = '2025-09-02 12:00:00'")
     assert validate(years).warnings == (
         "Dec-24 is closed, but 1 of its spots were loaded afterwards and 1 are not marked historical.",
+        "Dec-24 held 1 spots, $100.00 gross and $85.00 net when it was closed, now it holds 2 spots, $100.25 gross and "
+        "$85.20 net.",
     )
 
 
@@ -611,6 +628,49 @@ def test_a_month_loaded_before_it_was_closed_is_in_order(years: Station) -> None
         "INSERT INTO month_closures (broadcast_month, closed_date, closed_by, created_date)"
         " VALUES ('Jan-25', '2025-09-05', 'ann', '2025-09-05 12:00:00')"
     )
+    assert validate(years).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "now"),
+    [
+        ("DELETE FROM spots WHERE media = 'a'", "1 spots, $50.00 gross and $42.50 net"),
+        ("UPDATE spots SET gross_rate = gross_rate - 10 WHERE media = 'a'", "2 spots, $140.00 gross and $127.50 net"),
+        ("UPDATE spots SET station_net = NULL WHERE media = 'a'", "2 spots, $150.00 gross and $42.50 net"),
+        ("UPDATE spots SET broadcast_month = 'Dec-24' WHERE broadcast_month = 'Nov-24'", "nothing"),
+    ],
+)
+def test_a_closed_month_that_is_not_what_it_was_when_it_was_closed_is_reported(
+    years: Station, change: str, now: str
+) -> None:
+    """Section 7: closed years unchanged in count and revenue, whoever changed them."""
+    rows_of_november = [row(broadcast_month="Nov-24", media="a", gross_rate=100.0, station_net=85.0)]
+    rows_of_november += [row(broadcast_month="Nov-24", media="b", gross_rate=50.0, station_net=42.5)]
+    years.load(rows_of_november, DAY + timedelta(days=2), mode="HISTORICAL", closed_by="bob")
+    assert validate(years).warnings == ()  # a historical import is what finance reports from then on
+    years.sql(f"{change} AND broadcast_month = 'Nov-24'")
+    assert (
+        "Nov-24 held 2 spots, $150.00 gross and $127.50 net when it was closed, now it holds "
+        + ("0 spots, $0.00 gross and $0.00 net." if now == "nothing" else f"{now}.")
+    ) in validate(years).warnings
+
+
+def test_a_month_closed_again_keeps_what_it_held_when_it_was_closed(years: Station) -> None:
+    """R36, section 7: asking twice must not make a loss the new truth."""
+    with closing(years.open()) as db:
+        close_months(db, years.data, ["Jan-25"], closed_by="ann", today=DAY)
+        db.execute("UPDATE spots SET gross_rate = 0.2 WHERE broadcast_month = 'Jan-25'")
+        close_months(db, years.data, ["Jan-25"], closed_by="bob", today=DAY)
+    assert validate(years).warnings == (
+        "Jan-25 held 1 spots, $0.25 gross and $0.20 net when it was closed, now it holds 1 spots, $0.20 gross and "
+        "$0.20 net.",
+    )
+
+
+def test_a_month_closed_before_its_totals_were_kept_is_not_compared(years: Station) -> None:
+    """Section 7."""
+    years.sql("DELETE FROM month_closure_totals")
+    years.sql("UPDATE spots SET gross_rate = 1 WHERE broadcast_month = 'Nov-24'")
     assert validate(years).warnings == ()
 
 

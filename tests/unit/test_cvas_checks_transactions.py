@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,13 @@ import polars as pl
 import pytest
 
 from include.common import locks
-from include.common.journal import read_journal
+from include.common.journal import RunLog, read_journal
 from include.common.results import StepResult
 from include.cvas.checks_transactions import check_transactions
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import ACT, CNR, DCT, PPD, RENO, RFND, TransactionType
 from include.cvas.gaps import find_gaps
-from include.cvas.lake import UNDATED, partition_path
+from include.cvas.lake import UNDATED, partition_path, writing
 from include.errors import CheckFailed, StoreBusy
 from tests.unit.cvas_helpers import (
     NOW,
@@ -35,6 +37,7 @@ from tests.unit.cvas_helpers import (
     ppd,
     reno,
     rfnd,
+    row,
     write_legacy,
 )
 
@@ -229,9 +232,47 @@ def test_days_without_rows_fail_it_until_they_are_confirmed_empty(lake: Lake) ->
     missing = report(lake)["types"]["RENO"]["missing_days"]
     assert (missing["total"], missing["first"][0], missing["first"][-1]) == (60, "2025-11-11", "2025-12-30")
     assert len(missing["first"]) == 50
+    fill_lake(lake, {CNR: [cnr(cancel_date="2026-01-10 10:00:00")]})
     find_gaps(lake, until=date(2026, 1, 9), types=(ACT, RENO, DCT), now=NOW, settings=Settings(), confirm_empty=True)
     check(lake, today=date(2026, 1, 10))
     assert report(lake)["types"]["RENO"]["missing_days"] == {"total": 0, "first": []}
+
+
+@pytest.mark.parametrize("kind", [ACT, RENO, DCT])
+def test_a_type_whose_beginning_is_missing_fails_it(lake: Lake, kind: TransactionType) -> None:
+    """R61, R64: the three have rows every day; whether one begins too late, or is not there, the others tell."""
+    fill_lake(lake, {each: [row(each, trans_date="2025-11-08 10:00:00")] for each in (ACT, RENO, DCT)})
+    check(lake)
+    with writing(lake, "cvas_test", RunLog()) as change:  # the pipeline itself, so that nothing counts as lost
+        kept = change.read(kind, "2025-11").filter(pl.col("trans_date").dt.day() > 8)
+        change.write(kind, "2025-11", kept)
+        change.state.forget(date(2025, 11, 8), kind)
+        change.publish(None)
+    assert failure(lake) == f"{kind.name} has no rows on 1 days, the first is 2025-11-08."
+    with writing(lake, "cvas_test", RunLog()) as change:
+        change.write(kind, "2025-11", kept.clear())
+        change.publish(None)
+    assert failure(lake) == f"{kind.name} has no rows on 3 days, the first is 2025-11-08."
+
+
+@pytest.mark.parametrize("kind", [ACT, RENO, DCT, PPD, CNR, RFND])
+def test_a_month_that_something_else_took_away_fails_it_until_it_is_loaded_again(
+    lake: Lake, kind: TransactionType
+) -> None:
+    """R64, R53 i: no type's history gets lost without a word, be it noticed by a load or not."""
+    lost = row(kind, **{kind.event_date: "2025-10-31 00:00:00"})
+    fill_lake(lake, {ACT: [act(trans_date="2025-10-31 00:00:00")]})
+    fill_lake(lake, {kind: [lost, {**lost, "cpc": 7}, {**lost, "cpc": 8}] if kind is RFND else [lost]})
+    shutil.rmtree(partition_path(lake, kind, "2025-10").parent)
+    rows = 3 if kind is RFND else 2 if kind is ACT else 1
+    told = f"took rows out of the lake: {kind.folder}/2025-10 ({rows} rows); put the files back, fetch and load the "
+    assert told in failure(lake)
+    fill_lake(lake, {ACT: [act(trans_date="2025-11-10 11:00:00")]})
+    assert told in failure(lake)
+    fill_lake(lake, {kind: [lost]})
+    with suppress(CheckFailed):
+        check(lake)
+    assert "took rows out of the lake" not in " ".join(report(lake)["failures"])
 
 
 def test_rows_with_the_same_key_fail_it(lake: Lake) -> None:

@@ -190,6 +190,20 @@ def test_fewer_rows_and_kept_rows_are_accepted_on_purpose(run: Run, lake: Lake) 
     assert len(stored(lake, ACT)) == 3
 
 
+def test_a_day_that_is_not_over_is_loaded_on_purpose(run: Run, lake: Lake) -> None:
+    """R2: the next step that its refusal names can be followed."""
+    today = date(2025, 11, 11)
+    write_day(lake, of(today), day=today, complete=False)
+    status, _, err = run("load", "--date", "2025-11-11")
+    assert (status, "is not over" in err, "allow_partial" in err) == (2, True, True)
+    assert run("load", "--date", "2025-11-11", "--allow-partial")[0] == 0
+    assert read_state(lake).days[today]["ACT"].source == "partial"
+    tomorrow = NOW + timedelta(days=1)
+    status, _, err = run("load", "--date", "2025-11-11", now=tomorrow)
+    assert (status, "load it with allow_partial" in err) == (2, True)
+    assert run("load", "--date", "2025-11-11", "--allow-partial", now=tomorrow)[0] == 0
+
+
 def test_the_view_is_built_from_nothing_and_as_of_any_day(run: Run, loaded: Lake) -> None:
     """R47, R52."""
     status, out, _ = run("view", "--full", "--as-of", "2025-11-20")
@@ -216,6 +230,15 @@ def test_a_day_is_not_fetched_without_a_source(run: Run, lake: Lake) -> None:
 
 
 # --- what operators ask ---------------------------------------------------------------------------------------------
+
+
+def test_today_is_fetched_on_purpose_only(run: Run, lake: Lake) -> None:
+    """R2."""
+    source = {"CVAS_LAKE": str(lake.root), "CVAS_SOURCE": "postgresql://reader@127.0.0.1:1/nova"}
+    status, _, err = run("fetch", "--date", "2025-11-11", environment=source)
+    assert (status, "is not over" in err) == (2, True)
+    status, _, err = run("fetch", "--date", "2025-11-11", "--allow-partial", environment=source)
+    assert (status > 0, "0/6 successful" in err) == (True, True)
 
 
 def test_the_status_is_what_an_operator_reads_first(run: Run, loaded: Lake) -> None:
@@ -268,6 +291,10 @@ def test_missing_days_are_listed_and_confirmed(run: Run, lake: Lake) -> None:
     fill_lake(lake, {ACT: [act(trans_date="2025-11-06 10:00:00"), act()]})
     status, out, _ = run("gaps", "--types", "act")
     assert (status, line(out, "gaps")) == (0, "ACT 2025-11-07, 2025-11-09")
+    status, out, _ = run("gaps", "--types", "act", "--start", "2025-11-08", "--end", "2025-11-08")
+    assert (status, line(out, "gaps")) == (0, "ACT 2025-11-08, 2025-11-08")
+    status, _, err = run("gaps", "--start", "2025-11-08")
+    assert (status, "only one of start_date (2025-11-08) and end_date (None) is given" in err) == (2, True)
     assert run("gaps", "--types", "ACT", "--confirm-empty")[0] == 0
     status, out, _ = run("gaps", "--types", "act")
     assert (status, line(out, "gaps")) == (0, "ACT none")

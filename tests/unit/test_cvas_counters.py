@@ -334,6 +334,22 @@ def test_unknown_cpcs_count_as_unknown_and_are_listed(lake: Lake) -> None:
     assert result.warnings == ("2 CPCs are not in MASTERCPC.csv and count as UNKNOWN: 555, 777",)
 
 
+def test_a_cpc_with_the_digits_of_a_phone_is_counted_and_not_listed(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R5, R56: garbage of the source may be personal, and the facts go to others than the files."""
+    caplog.set_level(logging.DEBUG)
+    cpcs = (int(PHONE), 99_999_999, 777)
+    fill_lake(lake, {ACT: [act(cpc=cpc, subscription_id=cpc % 100) for cpc in cpcs]})
+    result = count(lake)
+    assert result.facts["unknown_cpcs"] == ["777", "99999999"]
+    assert result.warnings == (
+        "3 CPCs are not in MASTERCPC.csv and count as UNKNOWN: 777, 99999999, 1 with too many digits for a CPC",
+    )
+    assert PHONE not in caplog.text + str(result.as_dict())
+    assert (DAY, int(PHONE)) in counted(lake)
+
+
 def test_excluded_services_are_counted_per_cpc_only(lake: Lake) -> None:
     """R56, R12: a keyword anywhere in the name, in any case."""
     fill_lake(lake, {RENO: [reno(cpc=44009), reno(cpc=46109, subscription_id=2)]})

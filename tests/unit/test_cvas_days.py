@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from include.cvas.contract import ACT, CNR, TYPES, types_named
-from include.cvas.days import requested_days
+from include.cvas.days import requested_bounds, requested_days
 from include.errors import RequestRefused
 
 DAY = date(2025, 11, 10)
@@ -69,6 +69,16 @@ def test_a_day_that_is_not_over_is_refused_unless_a_part_of_today_is_wanted() ->
     assert requested_days(TODAY, today=TODAY, allow_partial=True) == [TODAY]
     with pytest.raises(RequestRefused, match="2025-11-12 is not over"):
         requested_days(date(2025, 11, 12), today=TODAY, allow_partial=True)
+
+
+def test_bounds_are_a_range_or_everything_up_to_yesterday() -> None:
+    """R2, R60."""
+    assert requested_bounds(start=None, end="", today=TODAY) == (None, DAY)
+    assert requested_bounds(start="2025-11-01", end="2025-11-03", today=TODAY) == (date(2025, 11, 1), date(2025, 11, 3))
+    with pytest.raises(RequestRefused, match=r"only one of start_date .* and end_date .* is given"):
+        requested_bounds(start="2025-11-01", end=None, today=TODAY)
+    with pytest.raises(RequestRefused, match="2025-11-11 is not over"):
+        requested_bounds(start="2025-11-01", end="2025-11-11", today=TODAY)
 
 
 def test_type_names_are_taken_in_any_case_and_order() -> None:

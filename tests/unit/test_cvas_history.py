@@ -18,6 +18,7 @@ from include.common.results import StepResult
 from include.cvas import history, parse
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import ACT, CNR, PPD, RENO, RFND, TYPES, TransactionType
+from include.cvas.gaps import find_gaps
 from include.cvas.history import import_history
 from include.cvas.lake import (
     UNDATED,
@@ -44,6 +45,7 @@ from tests.unit.cvas_helpers import (
     data_hashes,
     fill_lake,
     lake_hashes,
+    ppd,
     reno,
     rfnd,
     stored,
@@ -85,6 +87,14 @@ MANY = [
 ]
 
 
+def outdated(first: str, last: str) -> str:
+    """What a result says about the counters."""
+    return (
+        f"The counters do not know that days from {first} to {last} have changed: trigger cvas_counters with "
+        f"start_date {first}, end_date {last} and force."
+    )
+
+
 def last_of_each(rows: list[Row]) -> list[Row]:
     """What is left of renewals, in the order of the lake."""
     last = {(row["subscription_id"], row["trans_date"]): row for row in rows}
@@ -119,6 +129,7 @@ def test_each_type_becomes_its_files_sorted_into_months(past: Past, caplog: pyte
         read=63,
         written=kept + 3,
         bytes=sum(sizes.values()),
+        warnings=(outdated("2024-12-31", "2025-03-27"),),
         facts={
             "types": {
                 "ACT": {
@@ -161,7 +172,7 @@ def test_each_type_becomes_its_files_sorted_into_months(past: Past, caplog: pyte
     assert state.change == 3
     assert not touched_file(lake, 3).exists()
     [line] = read_journal(lake.logs, "cvas_history")
-    assert line.detail == f"ACT: 1 rows | RENO: {kept} rows | RFND: 2 rows"
+    assert line.detail == f"ACT: 1 rows | RENO: {kept} rows | RFND: 2 rows | warnings: 1"
 
 
 def test_importing_twice_gives_the_same_lake(past: Past) -> None:
@@ -171,7 +182,7 @@ def test_importing_twice_gives_the_same_lake(past: Past) -> None:
     files = data_hashes(past.lake)
     again = past.run(RENO)
     assert data_hashes(past.lake) == files
-    assert (again.read, again.bytes) == (60, 0)
+    assert (again.read, again.bytes, again.warnings) == (60, 0, ())
 
 
 def test_of_several_files_the_later_name_wins(past: Past) -> None:
@@ -229,6 +240,7 @@ def test_months_the_files_do_not_have_go_and_other_types_stay(past: Past) -> Non
     assert past.run(RENO).warnings == (
         "RENO: the files have nothing of 2 days between 2025-06-01 and 2025-11-10; the 2 rows that the lake had of "
         "them are gone.",
+        outdated("2025-01-01", "2025-11-10"),
     )
     assert sorted(lake_hashes(past.lake)) == [
         "act/year_month=2025-11/data.parquet",
@@ -236,6 +248,41 @@ def test_months_the_files_do_not_have_go_and_other_types_stay(past: Past) -> Non
     ]
     days = {day.isoformat(): types["RENO"] for day, types in read_state(past.lake).days.items() if "RENO" in types}
     assert days == {"2025-01-01": LoadedDay(1, "historical"), "2025-06-02": LoadedDay(0, "empty")}
+
+
+def test_days_without_single_purchases_are_known_to_have_none(past: Past) -> None:
+    """R60: nearly every day has none; a backfill would fetch the whole history again. Other types have some daily."""
+    past.write("act_atlas.csv", ACT, [act(trans_date="2025-11-01 10:00:00"), act(trans_date="2025-11-07 10:00:00")])
+    past.write("ppd_atlas.csv", PPD, [ppd(trans_date="2025-11-04 10:00:00"), ppd(trans_date="2025-11-06 10:00:00")])
+    past.write("cnr_atlas.csv", CNR, [cnr(cancel_date="2025-11-01 10:00:00"), cnr(cancel_date="2025-11-03 10:00:00")])
+    with writing(past.lake, "cvas_test", RunLog()) as change:
+        change.state.record(date(2025, 11, 2), PPD, LoadedDay(0, "empty"))
+        change.publish(None)
+    past.run()
+    state = read_state(past.lake)
+    days = {day.isoformat(): types["PPD"] for day, types in sorted(state.days.items())}
+    assert days == {
+        "2025-11-01": LoadedDay(0, "historical"),
+        "2025-11-02": LoadedDay(0, "empty"),
+        "2025-11-03": LoadedDay(0, "historical"),
+        "2025-11-04": LoadedDay(1, "historical"),
+        "2025-11-05": LoadedDay(0, "historical"),
+        "2025-11-06": LoadedDay(1, "historical"),
+        "2025-11-07": LoadedDay(0, "historical"),
+    }
+    cancellations = [day for day, types in sorted(state.days.items()) if "CNR" in types]
+    assert cancellations == [date(2025, 11, 1), date(2025, 11, 3)]
+    found = find_gaps(past.lake, until=date(2025, 11, 7), types=[PPD], now=NOW, settings=Settings())
+    assert found.facts["gaps"] == {"PPD": []}
+    past.run()
+    assert read_state(past.lake) == state
+
+
+def test_with_days_only_other_days_are_not_known_to_be_empty(past: Past) -> None:
+    """R60: the files are not all there is."""
+    past.write("ppd_atlas.csv", PPD, [ppd(trans_date="2025-11-04 10:00:00"), ppd(trans_date="2025-11-06 10:00:00")])
+    past.run(PPD, days_only=True)
+    assert sorted(read_state(past.lake).days) == [date(2025, 11, 4), date(2025, 11, 6)]
 
 
 def test_with_days_only_the_days_of_the_files_are_replaced_and_no_others(past: Past) -> None:
@@ -246,7 +293,8 @@ def test_with_days_only_the_days_of_the_files_are_replaced_and_no_others(past: P
     corrected = [reno(subscription_id=8, rev=1.5), reno(subscription_id=8, rev=2.5)]
     past.write("reno_atlas_range.csv", RENO, [*corrected, reno(trans_date="2025-10-05 12:00:00")])
     result = past.run(RENO, days_only=True)
-    assert (result.read, result.written, result.warnings) == (3, 2, ())
+    assert (result.read, result.written) == (3, 2)
+    assert result.warnings == (outdated("2025-10-05", "2025-11-10"),)
     assert stored(past.lake, RENO) == typed(
         RENO,
         [
@@ -298,7 +346,10 @@ def test_undated_refunds_stay_for_the_repair(past: Past) -> None:
     past.write("rfnd_atlas.csv", RFND, [rfnd()])
     result = past.run(RFND)
     assert old.exists()
-    assert result.warnings[-1] == "RFND: the lake still has 1 rows without a date; the repair can remove them."
+    assert result.warnings[-2:] == (
+        "RFND: the lake still has 1 rows without a date; the repair can remove them.",
+        outdated("2025-11-10", "2025-11-10"),
+    )
 
 
 def test_a_type_without_a_file_is_reported_and_stays(past: Past) -> None:
@@ -306,7 +357,7 @@ def test_a_type_without_a_file_is_reported_and_stays(past: Past) -> None:
     fill_lake(past.lake, {CNR: [cnr()]})
     past.write("act_atlas.csv", ACT, [act()])
     result = past.run(ACT, PPD, CNR)
-    assert result.warnings == (f"{past.folder} has no file of PPD, CNR; what the lake has of it stays.",)
+    assert result.warnings[:-1] == (f"{past.folder} has no file of PPD, CNR; what the lake has of it stays.",)
     assert list(result.facts["types"]) == ["ACT"]
     assert len(stored(past.lake, CNR)) == 1
 
@@ -332,6 +383,8 @@ def test_a_row_that_cannot_be_typed_stops_its_type_and_only_that(past: Past) -> 
     (past.folder / "rfnd_atlas.csv").write_text(csv_text(RFND, [rfnd()]).replace("rfnd_cnt", "count"))
     with pytest.raises(ContractViolation) as refused:
         past.run()
+    # R57: what was imported is told with the failure; the next import finds it unchanged.
+    assert outdated("2025-11-10", "2025-11-10") in refused.value.__notes__[0]
     assert refused.value.what == (
         "cvas ACT: Historical_Data/act_atlas_2.csv, line 3, column 'rev': not a number: '*** EUR'. "
         "cvas RFND: Historical_Data/rfnd_atlas.csv: the header is not as agreed, columns missing: rfnd_cnt; unknown: "
@@ -352,7 +405,7 @@ def test_rows_that_were_kept_all_the_same_are_counted_per_file(past: Past, monke
     past.write("act_atlas_1.csv", ACT, [act(subscription_id=n, cpc=None) for n in range(9)])
     past.write("act_atlas_2.csv", ACT, [act(subscription_id=99, cpc=None, tef_prov="x")])
     first, second = (f"cvas ACT: Historical_Data/act_atlas_{n}.csv" for n in (1, 2))
-    assert past.run(ACT).warnings == (
+    assert past.run(ACT).warnings[:-1] == (
         f"{first}: 9 rows without cpc, kept.",
         f"{second}: 1 rows with a tef_prov that is not an integer, which is left empty.",
         f"{second}: 1 rows without cpc, kept.",

@@ -122,6 +122,39 @@ def test_files_that_another_run_uses_are_left_to_the_next_time(lake: Lake) -> No
     assert tidy(lake).facts["days_removed"] == ["2025-11-10"]
 
 
+def test_a_day_with_a_damaged_manifest_stays_and_the_others_go(lake: Lake) -> None:
+    """R68: one bad day does not keep the rest."""
+    damaged = OLD - timedelta(days=1)
+    for day in (damaged, OLD):
+        fetch(lake, day)
+        load(lake, day)
+    manifest = lake.daily(damaged) / "_manifest.json"
+    manifest.write_text("{")
+    leave(lake, "spill-3/duckdb_temp_storage")
+    result = tidy(lake)
+    assert (result.facts["days_removed"], result.facts["leftovers_removed"]) == (["2025-11-10"], ["spill-3"])
+    assert len(result.warnings) == 1
+    assert result.warnings[0].startswith(f"The files of 2025-11-09 stay: cvas: {manifest} is no manifest (")
+    assert result.warnings[0].endswith("Next step: Clear the day 2025-11-09 and fetch it again.")
+    assert len(list(lake.daily(damaged).glob("*.csv"))) == 6
+
+
+def test_the_folder_of_a_fetch_that_never_got_a_row_goes(lake: Lake) -> None:
+    """R68: there is nothing in it to load; what a killed fetch left has a name no reader accepts."""
+    never, again, strange = (OLD - timedelta(days=n) for n in (1, 2, 3))
+    fetch(lake, again)
+    load(lake, again)
+    clear_day(lake, day=again, now=NOW, settings=Settings())
+    for day in (never, again, strange):
+        lake.daily(day).mkdir(parents=True)
+    (lake.daily(never) / ".ACT.csv.tmp").write_text("half")
+    (lake.daily(strange) / "act_atlas_day.csv").write_text("rows")
+    result = tidy(lake)
+    assert result.facts["days_removed"] == [str(again), str(never)]
+    assert [warning.partition(": ")[2][:10] for warning in result.warnings] == [str(strange)]
+    assert (lake.daily(strange) / "act_atlas_day.csv").exists()
+
+
 def test_other_names_in_the_folder_of_daily_files_are_not_touched(lake: Lake) -> None:
     names = ["2025-10-01_old", "20251001", "notes"]
     for name in names:

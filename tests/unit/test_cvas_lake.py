@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 
 from include.common.journal import RunLog
 from include.cvas.config import Lake
-from include.cvas.contract import ACT, CNR, PPD, RENO, RFND, TYPES
+from include.cvas.contract import ACT, CNR, PPD, RENO, RFND, TYPES, TransactionType
 from include.cvas.lake import (
     ROWS_PER_GROUP,
     UNDATED,
     Fingerprint,
     LakeState,
     LoadedDay,
+    accept_losses,
     check_fingerprints,
     in_order,
     partition_files,
@@ -35,6 +36,7 @@ from include.cvas.lake import (
     reading,
     staging_of,
     state_file,
+    told_losses,
     touched_file,
     write_parquet,
     writing,
@@ -53,6 +55,7 @@ from tests.unit.cvas_helpers import (
     ppd,
     reno,
     rfnd,
+    row,
     stored,
     typed,
     write_legacy,
@@ -394,7 +397,87 @@ def test_partitions_changed_by_others_are_taken_as_they_are_with_a_warning(lake:
         "2025-10-02": {"ACT": (0, "daily"), **nothing},
         "2025-11-12": {"ACT": (1, "found")},
     }
+    assert state.lost == {"cnr/2025-10": {date(2025, 10, 2): 1}}
     assert adopt(lake) == []
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_rows_that_something_else_took_away_are_lost_until_their_days_are_loaded_again(
+    lake: Lake, kind: TransactionType
+) -> None:
+    """R53 i: a partition that is gone, or lacks a day, is told until somebody does something about it."""
+    moments = ("2025-10-02 00:00:00", "2025-11-09 00:00:00", "2025-11-10 00:00:00")
+    rows = [row(kind, **{kind.event_date: moment}) for moment in moments]
+    fill_lake(lake, {kind: [*rows, row(kind, **{kind.event_date: moments[1], "cpc": 7})]})
+    assert told_losses(lake, read_state(lake)) is None
+    shutil.rmtree(partition_path(lake, kind, "2025-10").parent)
+    told = told_losses(lake, read_state(lake))
+    assert told
+    assert told.startswith(
+        f"Something else than the pipeline took rows out of the lake: {kind.folder}/2025-10 (1 rows); put the files "
+    )
+    frame(kind, rows[2:]).write_parquet(partition_path(lake, kind, "2025-11"))
+    adopt(lake)
+    state = read_state(lake)
+    assert state.lost == {
+        f"{kind.folder}/2025-10": {date(2025, 10, 2): 1},
+        f"{kind.folder}/2025-11": {date(2025, 11, 9): 2},
+    }
+    told = told_losses(lake, state)
+    assert told
+    assert f"{kind.folder}/2025-10 (1 rows), {kind.folder}/2025-11 (2 rows)" in told
+    fill_lake(lake, {kind: rows[1:2]})
+    assert read_state(lake).lost == {f"{kind.folder}/2025-10": {date(2025, 10, 2): 1}}
+    fill_lake(lake, {kind: rows[:1]})
+    assert (read_state(lake).lost, told_losses(lake, read_state(lake))) == ({}, None)
+
+
+def test_undated_refunds_that_something_else_took_away_are_lost_until_they_are_back(lake: Lake) -> None:
+    """R29, R53 i: their days are not known, their rows are."""
+    path = write_legacy(lake, RFND, UNDATED, [rfnd(refnd_date=None)] * 3, name="part-0.parquet")
+    adopt(lake)
+    path.rename(lake.root / "elsewhere")
+    adopt(lake)
+    assert read_state(lake).lost == {f"rfnd/{UNDATED}": {None: 3}}
+    (lake.root / "elsewhere").rename(path)
+    adopt(lake)
+    assert read_state(lake).lost == {}
+
+
+def test_a_partition_that_the_pipeline_removes_is_not_lost(lake: Lake) -> None:
+    """R32, R59: what a load or an import takes out is meant to go."""
+    fill_lake(lake, {ACT: [act()]})
+    with writing(lake, "cvas_test", RunLog()) as change:
+        change.write(ACT, "2025-11", frame(ACT, []))
+        change.publish(None)
+    assert adopt(lake) == []
+    assert (read_state(lake).lost, told_losses(lake, read_state(lake))) == ({}, None)
+
+
+def test_a_loss_that_is_accepted_is_told_once_and_missed_no_more(lake: Lake) -> None:
+    """R53 i: also where no change had noticed it."""
+    fill_lake(lake, {ACT: [act()], CNR: [cnr(), cnr(sbn_id=2)]})
+    shutil.rmtree(lake.transactions / "cnr")
+    run = RunLog()
+    accept_losses(lake, "cvas_view", run)
+    assert run.warnings == [
+        f"{OLD}cnr/2025-11 (gone).",
+        "The loss of what something else took out of the lake is accepted: cnr/2025-11 (2 rows).",
+    ]
+    assert told_losses(lake, read_state(lake)) is None
+    run, state = RunLog(), read_state(lake)
+    accept_losses(lake, "cvas_view", run)
+    assert (run.warnings, read_state(lake)) == ([], state)
+
+
+def test_a_state_that_knows_nothing_of_losses_is_read(lake: Lake) -> None:
+    """R71: state files of earlier versions."""
+    fill_lake(lake, {ACT: [act()]})
+    state = read_state(lake)
+    stored_state = json.loads(state_file(lake).read_text())
+    del stored_state["lost"]
+    state_file(lake).write_text(json.dumps(stored_state))
+    assert read_state(lake) == state
 
 
 def test_a_lake_that_was_copied_is_only_told_the_new_times(lake: Lake) -> None:
@@ -543,6 +626,25 @@ def test_a_disk_that_is_full_when_the_journal_is_written_leaves_the_lake_as_it_w
         (disk / "ballast").unlink()
         assert data_hashes(small_lake) == files
         assert adopt(small_lake) == []
+
+
+def test_a_parquet_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R35: written, synced, renamed."""
+    told: list[tuple[str, str]] = []
+    sync, rename = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        told.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        sync(descriptor)
+
+    def replace(source: Path, target: Path) -> None:
+        told.append(("rename", source.name))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_parquet(frame(ACT, [act()]), tmp_path / "2025-11.parquet")
+    assert told == [("sync", ".2025-11.parquet.tmp"), ("rename", ".2025-11.parquet.tmp")]
 
 
 def test_a_new_file_that_does_not_give_back_its_rows_is_never_published(

@@ -39,6 +39,7 @@ from include.cvas.lake import (
 )
 from include.cvas.load import load_transactions
 from include.cvas.manifest import FileEntry, daily_file, is_complete, read_manifest, write_entry
+from include.cvas.refunds import repair_refunds
 from include.errors import (
     AlreadyRunning,
     CheckFailed,
@@ -322,6 +323,39 @@ def test_upsert_keeps_rows_that_are_not_in_the_file(lake: Lake) -> None:
     assert lake_hashes(lake) == files
 
 
+def test_rows_added_by_upsert_are_not_all_there_is_of_a_day(lake: Lake) -> None:
+    """R29, R32, R47: undated refunds may be of that day, so the repair must keep them."""
+    write_legacy(lake, RFND, UNDATED, [rfnd(refnd_date=None, rfnd_amount=100.0)], name="data_0.parquet")
+    load_rows(lake, {**FULL_DAY, RFND: [rfnd(sbnid=3, rfnd_amount=1.0)]}, upsert=True)
+    state = read_state(lake)
+    assert {loaded.source for loaded in state.days[DAY].values()} == {"partial"}
+    assert state.newest_full_day() is None
+    repair_refunds(lake, day=DAY, now=NOW, settings=Settings())
+    assert sorted(row["rfnd_amount"] for row in stored(lake, RFND)) == [1.0, 100.0]
+
+
+@pytest.mark.parametrize(
+    ("source", "after"),
+    [
+        ("daily", "daily"),
+        ("historical", "historical"),
+        ("empty", "daily"),
+        ("found", "found"),
+        ("partial", "partial"),
+    ],
+)
+def test_upsert_leaves_a_day_as_fully_loaded_as_it_was(lake: Lake, source: str, after: str) -> None:
+    """R29, R32."""
+    fill_lake(lake, {RENO: [reno()]}, source=source)
+    load_rows(lake, {RENO: [reno(subscription_id=2)], RFND: [rfnd()]}, upsert=True)
+    days = read_state(lake).days[DAY]
+    hashes = {name: entry.sha256 for name, entry in read_manifest(lake, DAY).items()}
+    assert days["RENO"] == LoadedDay(2, after, hashes["RENO"])
+    assert days["RFND"] == LoadedDay(1, after, hashes["RFND"])
+    load(lake)
+    assert {loaded.source for loaded in read_state(lake).days[DAY].values()} == {"daily"}
+
+
 # --- any order of days ----------------------------------------------------------------------------------------------
 
 DAYS = (date(2025, 10, 31), date(2025, 11, 1), date(2025, 11, 2))
@@ -415,6 +449,17 @@ def test_a_day_that_would_lose_more_than_half_of_its_rows_needs_force(
     load(lake, force=refused)
     assert len(stored(lake, RENO)) == after
     assert stored(lake, ACT) == typed(ACT, [act(rev=1.0)])
+
+
+@pytest.mark.parametrize(("before", "options"), [(15, {}), (19, {}), (20, {"force": True})])
+def test_a_day_that_has_no_row_of_a_type_any_more_is_told(lake: Lake, before: int, options: dict[str, bool]) -> None:
+    """R33 protects no small day; section 6: zero rows where there were some are never silent."""
+    rows = {**FULL_DAY, CNR: [cnr(sbn_id=n) for n in range(before)]}
+    assert load_rows(lake, rows).warnings == ()
+    result = load_rows(lake, {**FULL_DAY, CNR: []}, **options)
+    told = f"CNR: the lake had {before} rows of 2025-11-10 and has none any more, as its file has none."
+    assert result.warnings == (told,)
+    assert load(lake).warnings == ()
 
 
 def test_upsert_never_loses_rows(lake: Lake) -> None:
@@ -593,6 +638,41 @@ def test_files_placed_by_hand_are_adopted_with_a_warning(lake: Lake) -> None:
         adopted=True,
     )
     assert is_complete(lake, DAY)
+    assert load(lake).warnings == ()
+
+
+def by_hand(lake: Lake, rows: Rows) -> None:
+    for kind in TYPES:
+        write_daily(lake, kind, csv_text(kind, rows.get(kind, ())))
+
+
+def test_files_placed_by_hand_are_adopted_when_they_are_loaded_and_not_before(lake: Lake) -> None:
+    """R24: a load that fails says nothing about them, so that they can be corrected and loaded."""
+    many = [reno(subscription_id=n) for n in range(40)]
+    load_rows(lake, {**FULL_DAY, RENO: many})
+    (lake.daily(DAY) / "_manifest.json").unlink()
+    by_hand(lake, {**FULL_DAY, RENO: many[:5]})
+    refusal(lake, CheckFailed)
+    assert read_manifest(lake, DAY) == {}
+    by_hand(lake, {**FULL_DAY, RENO: [*many, reno(subscription_id=99)]})
+    load(lake)
+    assert read_manifest(lake, DAY)["RENO"].rows == len(stored(lake, RENO)) == 41
+
+
+def test_a_file_placed_by_hand_may_be_replaced_by_hand(lake: Lake) -> None:
+    """R24, R32: nobody fetched it, so there is nothing to fetch again."""
+    early = datetime.fromisoformat("2025-11-10T22:30:00+00:00")
+    by_hand(lake, FULL_DAY)
+    load_transactions(lake, day=DAY, now=early, settings=Settings(), allow_partial=True)
+    by_hand(lake, {**FULL_DAY, ACT: [act(), act(subscription_id=2)]})
+    for kind in (RENO, DCT, PPD, CNR, RFND):
+        write_manifest(lake, kinds=[kind])
+    assert load(lake).warnings == (
+        "ACT.csv (in place of an older one) of 2025-11-10 were placed by hand; they passed the checks and are in the "
+        "manifest now.",
+    )
+    assert (len(stored(lake, ACT)), read_manifest(lake, DAY)["ACT"].rows) == (2, 2)
+    assert {entry.complete for entry in read_manifest(lake, DAY).values()} == {True}
     assert load(lake).warnings == ()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from include.common import locks
@@ -14,7 +15,7 @@ from include.cvas.config import Lake, Settings
 from include.cvas.contract import ACT, CNR, DCT, PPD, RENO, RFND
 from include.cvas.lookup import GROUPS, look_up, phone_number
 from include.cvas.view import build_subscriptions
-from include.errors import RequestRefused, SourceMissing, StoreBusy
+from include.errors import ContractViolation, RequestRefused, SourceMissing, StoreBusy
 from tests.unit.cvas_helpers import DAY, NOW, PHONE, USER, act, cnr, dct, fill_lake, ppd, reno, rfnd
 from tests.unit.cvas_view_helpers import VIEW_SCHEMA, subscription, write_view
 
@@ -314,6 +315,14 @@ def test_without_a_view_or_while_it_is_written_there_is_no_look_up(lake: Lake) -
     lake.subscriptions.unlink()
     with pytest.raises(SourceMissing, match=r"subscriptions\.parquet"):
         found(lake, phone=PHONE)
+
+
+def test_the_view_of_the_system_before_is_refused_with_what_to_do(lake: Lake) -> None:
+    """R66: its file has 34 columns until the first view is built."""
+    pl.read_parquet(lake.subscriptions).select(list(VIEW_SCHEMA)[:34]).write_parquet(lake.subscriptions)
+    with pytest.raises(ContractViolation, match=r"not the 45 columns agreed upon \(upgrade_count, ") as refused:
+        look_up(lake, subscription_id=900001, settings=Settings())
+    assert "Build it from nothing (cvas_process, 'view only' and full_rebuild)" in refused.value.next_step
 
 
 def test_only_the_terminal_shows_who_it_is(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:

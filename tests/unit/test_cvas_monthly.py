@@ -6,15 +6,18 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
+import polars as pl
 import pytest
 
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import RENO, RFND
 from include.cvas.counters import BY_SERVICE, count_transactions, missing_days
+from include.cvas.lake import partition_path
 from include.cvas.monthly import LIFETIME, REFUNDS, REVENUE, write_reports
-from include.errors import SourceMissing
+from include.errors import PipelineError, SourceMissing
 from tests.unit.cvas_helpers import DAY, NOW, PHONE, USER, file_hashes, fill_lake, reno, rfnd, write_legacy
-from tests.unit.cvas_view_helpers import subscription, write_view
+from tests.unit.cvas_view_helpers import VIEW_SCHEMA, subscription, write_view
 
 CATALOGUE = """cpc,service_name,tme_category,cpc_period,cpc_price
 46109,Escudo Movil,Free Time,30,5.36
@@ -151,3 +154,29 @@ def test_what_is_missing_is_named_before_anything_is_written(lake: Lake) -> None
     with pytest.raises(SourceMissing, match=r"subscriptions\.parquet"):
         write_reports(lake, day=DAY, now=NOW, settings=Settings())
     assert not lake.reports(DAY).exists()
+
+
+@pytest.mark.parametrize("damaged", ["counters", "a partition that is counted", "refunds", "the view", "its columns"])
+def test_what_cannot_be_read_stops_all_three_reports(lake: Lake, damaged: str) -> None:
+    """Section 6: whoever reads them together sees reports of one moment."""
+    fill_lake(lake, {RFND: [rfnd()], RENO: [reno()]})
+    write_view(lake, [subscription()])
+    count(lake)
+    write_reports(lake, day=DAY, now=NOW, settings=Settings())
+    before = file_hashes(lake.reports(DAY))
+    fill_lake(lake, {RFND: [rfnd(sbnid=2)]})
+    if damaged == "its columns":
+        pl.read_parquet(lake.subscriptions).select(list(VIEW_SCHEMA)[:34]).write_parquet(lake.subscriptions)
+    else:
+        path = {
+            "counters": lake.counters / BY_SERVICE,
+            "a partition that is counted": partition_path(lake, RENO, "2025-11"),
+            "refunds": partition_path(lake, RFND, "2025-11"),
+            "the view": lake.subscriptions,
+        }[damaged]
+        content = bytearray(path.read_bytes())
+        content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+        path.write_bytes(content)
+    with pytest.raises((PipelineError, duckdb.Error)):
+        write_reports(lake, day=DAY, now=NOW, settings=Settings())
+    assert file_hashes(lake.reports(DAY)) == before

@@ -6,6 +6,7 @@ import csv
 import logging
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from include.common import locks
@@ -209,6 +210,14 @@ def test_what_is_missing_is_named_and_the_last_extract_stays(lake: Lake) -> None
     with pytest.raises(SourceMissing, match=r"MASTERCPC\.csv"):
         extract(lake)
     assert file_hashes(lake.reports(DAY)) == before
+
+
+def test_the_view_of_the_system_before_is_refused_with_what_to_do(lake: Lake) -> None:
+    """R65: its file has 34 columns until the first view is built."""
+    pl.read_parquet(lake.subscriptions).select(list(VIEW_SCHEMA)[:34]).write_parquet(lake.subscriptions)
+    with pytest.raises(ContractViolation, match=r"not the 45 columns agreed upon \(upgrade_count, ") as refused:
+        extract(lake)
+    assert "Build it from nothing (cvas_process, 'view only' and full_rebuild)" in refused.value.next_step
 
 
 def test_the_extract_waits_for_the_view(lake: Lake) -> None:

@@ -168,10 +168,12 @@ def test_rows_that_do_have_a_date_move_to_their_month(lake: Lake) -> None:
 
 
 def test_days_found_in_the_lake_do_not_cover_anything(lake: Lake) -> None:
-    """R29: what was moved is not a refetch."""
+    """R29: what was moved is not a refetch. R57: it was counted for its day before as well."""
     write_legacy(lake, RFND, UNDATED, [rfnd(refnd_date="2025-09-30"), *undated(rfnd())], name="a.parquet")
     for _ in range(2):
-        assert repair(lake).facts["plan"]["kept"] == total(1, 3.69)
+        result = repair(lake)
+        assert result.facts["plan"]["kept"] == total(1, 3.69)
+        assert "counters" not in " ".join(result.warnings)
     assert len(stored(lake, RFND)) == 2
 
 
@@ -188,7 +190,14 @@ def test_dated_rows_of_a_day_that_was_loaded_are_outdated(lake: Lake) -> None:
     """R29, R32: the day has exactly the rows of its file."""
     write_legacy(lake, RFND, UNDATED, [rfnd(rfnd_amount=1.0), rfnd(sbnid=2)], name="a.parquet")
     load(lake, [rfnd()])
-    assert repair(lake).facts["plan"] == plan(outdated=total(2, 4.69))
+    result = repair(lake)
+    assert result.facts["plan"] == plan(outdated=total(2, 4.69))
+    # R57: both were counted for that day.
+    assert result.warnings == (
+        "The counters do not know that days from 2025-11-10 to 2025-11-10 have changed: trigger cvas_counters with "
+        "start_date 2025-11-10, end_date 2025-11-10 and force.",
+    )
+    assert repair(lake).warnings == ()
     assert stored(lake, RFND) == typed(RFND, [rfnd()])
 
 

@@ -126,6 +126,32 @@ def test_a_snapshot_that_was_put_there_under_another_name_is_the_one_that_is_rep
     assert by_hand.read_bytes() == usual(1001)
 
 
+def test_two_snapshots_of_another_day_do_not_keep_todays_from_being_taken(reporting: Reporting) -> None:
+    """R10, B12: the aggregation names both; the total is compared with the newest day that has one."""
+    reporting.keep(DAY - 2 * ONE_DAY, usual(990))
+    for day in (DAY - ONE_DAY, DAY - 3 * ONE_DAY):
+        path = reporting.keep(day, usual(100))
+        path.with_name(f"{day:%Y%m%d}_copy_NBS_Base.csv").write_bytes(usual(5000))
+    reporting.write(usual(1000))
+    assert reporting.delay() is None
+    result = reporting.download()
+    assert (result["facts"]["action"], result["warnings"]) == ("created", [])
+    assert reporting.contents()[SNAPSHOT] == usual(1000)
+    with pytest.raises(ContractViolation, match=r"20251107_NBS_Base\.csv and 20251107_copy_NBS_Base\.csv"):
+        reporting.aggregate()
+
+
+def test_two_snapshots_of_the_day_itself_are_an_error_that_names_both(reporting: Reporting) -> None:
+    """R10."""
+    path = reporting.keep(DAY, usual())
+    path.with_name("20251110_copy_NBS_Base.csv").write_bytes(usual())
+    reporting.write(usual(1001))
+    before = reporting.files()
+    with pytest.raises(ContractViolation, match=r"20251110_NBS_Base\.csv and 20251110_copy_NBS_Base\.csv"):
+        reporting.download()
+    assert reporting.files() == before
+
+
 def test_a_snapshot_that_got_lost_on_its_day_is_fetched_again(reporting: Reporting) -> None:
     """R78."""
     reporting.write(usual())
@@ -157,7 +183,11 @@ def test_an_old_day_keeps_its_snapshot_and_never_gets_todays_content(reporting: 
         (
             DAY - 2 * ONE_DAY,
             "missing",
-            ("snapshot missing for 2025-11-08: the host only keeps the newest, so it cannot be fetched any more.",),
+            (
+                "snapshot missing for 2025-11-08: the host only keeps the newest, so it cannot be fetched any more and "
+                "the day goes on without it. If somebody has kept that file, store it as "
+                f"{reporting.lake.snapshots / '20251108_NBS_Base.csv'} and clear the run.",
+            ),
         ),
     ):
         result = download_snapshot(closed_share(), reporting.lake, day=day, now=NOW, today=TODAY, settings=Settings())
@@ -306,6 +336,38 @@ def test_a_file_that_is_being_written_is_waited_for_and_read_again(reporting: Re
     assert reporting.files() == {}
 
 
+def test_a_file_written_a_moment_ago_may_still_grow_and_is_waited_for(reporting: Reporting) -> None:
+    """R6, B12: its first half can look like a whole one."""
+    reporting.write(usual(), written=NOW - timedelta(seconds=119))
+    assert reporting.delay() == f"{HOST} was written 2025-11-11 08:03, less than 2 minutes ago: it may not be all."
+    reporting.write(usual(), written=NOW - timedelta(minutes=2))
+    assert reporting.delay() is None
+
+
+def test_what_only_force_takes_is_not_waited_for(reporting: Reporting) -> None:
+    """R7: somebody has to decide."""
+    reporting.keep(DAY - ONE_DAY, usual(1000))
+    reporting.write(usual(400))
+    assert reporting.delay() is None
+    with pytest.raises(ContractViolation, match=r"trigger with force\."):
+        reporting.download()
+
+
+def test_nothing_is_waited_for_after_eleven_in_the_evening_so_that_the_day_fails_before_it_is_over(
+    reporting: Reporting,
+) -> None:
+    """B12, section 6: until 23:00 by the clock of Madrid, whenever the waiting began."""
+    reporting.write(usual(), written=WRITTEN - ONE_DAY)
+    reporting.download(DAY - ONE_DAY, now=NOW - ONE_DAY)
+    told = "not after the one accepted for 2025-11-09"
+    assert told in str(reporting.delay(now=datetime(2025, 11, 11, 21, 59, tzinfo=UTC)))
+    eleven = datetime(2025, 11, 11, 22, 0, tzinfo=UTC)
+    for now in (eleven, eleven + timedelta(minutes=59)):
+        assert snapshot_delay(closed_share(), reporting.lake, day=DAY, now=now, settings=Settings()) is None
+        with pytest.raises(StaleInput, match=told):
+            reporting.download(now=now)
+
+
 def test_a_fresh_file_is_not_waited_for(reporting: Reporting) -> None:
     reporting.write(usual())
     assert reporting.delay() is None
@@ -440,6 +502,14 @@ def test_what_is_no_complete_snapshot_is_refused_and_changes_nothing(reporting: 
     assert refused.value.what.startswith(f"{HOST}{REFUSED[name]}")
     assert refused.value.next_step == f"Correct {HOST} or get it again from where it came, then clear the task."
     assert reporting.files() == before
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_complete_snapshot_is_waited_for(reporting: Reporting, name: str) -> None:
+    """R6, B12: the host may not be done with it, and nobody fetches the day tomorrow."""
+    reporting.write((FOLDER / f"{name}.csv").read_bytes())
+    assert str(reporting.delay()).startswith(f"{HOST}{REFUSED[name]}")
+    assert reporting.files() == {}
 
 
 @pytest.mark.parametrize("name", [name for name in CORPUS if name not in REFUSED])

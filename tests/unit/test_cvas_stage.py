@@ -140,6 +140,22 @@ def test_a_log_file_holds_no_number_of_a_subscriber(lake: Lake) -> None:
     assert "INFO bad row of ***" in log_of(lake)
 
 
+def test_what_a_run_says_warns_and_sums_up_holds_no_number_of_a_subscriber(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R5: the task's log has what is said, a notification the warnings, the journal the facts."""
+    with stage(lake, "cvas_process", DAY, now=NOW, settings=Settings()) as log:
+        log.say(f"bad row of {PHONE}")
+        log.warn(f"unknown: 777, {USER}")
+        log.facts["unknown"] = [PHONE, 777]
+    assert log.warnings == ["unknown: 777, ***"]
+    assert list(log.last_lines) == ["bad row of ***", "WARNING unknown: 777, ***"]
+    (line,) = read_journal(lake.logs, "cvas_process")
+    assert line.detail == "unknown: ['***', 777] | warnings: 1"
+    assert PHONE not in caplog.text
+    assert USER not in caplog.text
+
+
 def test_an_error_nobody_foresaw_leaves_the_stage_without_the_number_it_quotes(lake: Lake) -> None:
     """R5: task logs, messages and the journal hold what the error says."""
 

@@ -165,6 +165,13 @@ def test_what_needs_attention_comes_first(lake: Lake) -> None:
     ]
 
 
+def test_rows_that_something_else_took_away_need_attention(lake: Lake) -> None:
+    """R53 i, section 7: the day after, not with the next weekly check."""
+    shutil.rmtree(lake.transactions / "rfnd")
+    told = report_status(lake, now=LOOKED_AT, today=TODAY).warnings
+    assert [text for text in told if "took rows out of the lake: rfnd/2025-11 (1 rows);" in text]
+
+
 def test_a_disk_too_small_for_the_next_view_is_told(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """R69: twice the bytes and a reserve of 1 GiB."""
     monkeypatch.setattr(status, "RESERVE", 10**18)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -481,6 +482,46 @@ def test_a_rebuild_with_fewer_rows_needs_force(lake: Lake) -> None:
     assert lake.subscriptions.read_bytes() == before
     build(lake, full=True, force=True)
     assert [row["subscription_id"] for row in view(lake)] == [1, 2]
+
+
+def test_a_month_of_renewals_that_is_lost_stops_the_view_although_no_subscription_is(lake: Lake) -> None:
+    """R50, R53 i: they have other events; the loss may have been noticed by a load or not."""
+    load(lake, DAY, {ACT: [act(subscription_id=3)]})
+    rows = [reno(subscription_id=n, trans_date="2025-12-01 00:00:00") for n in (1, 2, 3)]
+    load(lake, date(2025, 12, 1), {RENO: rows})
+    build(lake)
+    before = view(lake)
+    shutil.rmtree(partition_path(lake, RENO, "2025-11").parent)
+    told = "the lake has no renewals of 2025-11 any more and 4 renewals instead of 5; the old view stays"
+    with pytest.raises(CheckFailed, match=told):
+        build(lake)
+    load(lake, date(2025, 12, 2), {RENO: [reno(subscription_id=1, trans_date="2025-12-02 00:00:00")]})
+    with pytest.raises(CheckFailed, match="the lake has no renewals of 2025-11 any more; the old view stays") as failed:
+        build(lake)
+    assert "build the view with force" in failed.value.next_step
+    assert view(lake) == before
+    result = build(lake, force=True)
+    assert result.warnings[0] == (
+        "The loss of what something else took out of the lake is accepted: reno/2025-11 (1 rows)."
+    )
+    assert is_exact(lake)
+    assert read_state(lake).lost == {}
+    assert mode(lake) == "unchanged"
+
+
+def test_fewer_renewals_than_the_view_had_stop_a_rebuild_and_not_a_normal_day(lake: Lake) -> None:
+    """R50, G8: a corrected day may have fewer renewals; history that lost some is looked at first."""
+    at_noon = {"trans_date": "2025-12-01 12:00:00"}
+    load(lake, date(2025, 12, 1), {RENO: [reno(subscription_id=1, **at_noon), reno(subscription_id=2, **at_noon)]})
+    build(lake)
+    load(lake, date(2025, 12, 1), {RENO: [reno(subscription_id=1, **at_noon)]})
+    assert mode(lake) == "incremental"
+    assert is_exact(lake)
+    frame(RENO, []).write_parquet(partition_path(lake, RENO, "2025-12"))
+    with pytest.raises(CheckFailed, match="the lake has 2 renewals instead of 3; the old view stays"):
+        build(lake)
+    build(lake, force=True)
+    assert is_exact(lake)
 
 
 def test_a_subscription_goes_with_the_corrected_day_that_was_all_of_it_and_is_told(lake: Lake) -> None:

@@ -80,6 +80,79 @@ def test_without_a_journal_there_is_nothing_to_finish(store: Store) -> None:
     assert store.content() == BEFORE
 
 
+class Disk:
+    """What is told to the disk in order: what is synced, and what is renamed to what."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.told = root.resolve(), list[tuple[str, ...]]()
+        sync, rename = os.fsync, os.replace
+
+        def fsync(descriptor: int) -> None:
+            self._note("sync", Path(f"/proc/self/fd/{descriptor}").readlink())
+            sync(descriptor)
+
+        def replace(source: str | Path, target: str | Path) -> None:
+            self._note("rename", source, target)
+            rename(source, target)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "replace", replace)
+
+    def _note(self, what: str, *paths: str | Path) -> None:
+        self.told.append((what, *(os.path.relpath(os.path.realpath(path), self.root) for path in paths)))
+
+    def before(self, *event: str) -> set[str]:
+        """What was synced before this."""
+        return {path for what, path, *_ in self.told[: self.told.index(event)] if what == "sync"}
+
+    def after(self, *event: str) -> set[str]:
+        """What was synced after this."""
+        return {path for what, path, *_ in self.told[self.told.index(event) :] if what == "sync"}
+
+
+def test_everything_a_journal_promises_is_on_the_disk_before_the_journal_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R35: contents and names of the staged files, then the journal, then the first rename of a target."""
+    store = Store(tmp_path)
+    disk = Disk(tmp_path, monkeypatch)
+    store.publish()
+    staged = {f"staging/{name}" for name in NEW}
+    folders = {"staging", "staging/a", "staging/b", "staging/c/month"}
+    assert staged | folders <= disk.before("rename", "staging/.journal.json.tmp", "staging/journal.json")
+    begun = disk.before("rename", "staging/a/data", "store/a/data")
+    assert begun == {*staged, *folders, "staging/.journal.json.tmp"}
+    assert disk.told.count(("sync", "staging")) == 3  # before the journal, when it is there, when it is gone
+    kept = disk.after("rename", "staging/state", "store/state")
+    assert kept == {"store", "store/a", "store/b", "store/c/month", "staging"}
+    assert {"store", "store/c"} <= disk.before("rename", "staging/c/month/data", "store/c/month/data")
+
+
+def test_new_names_are_on_the_disk_before_old_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R35: a partition of several files is never without its rows."""
+    store = Store(tmp_path)
+    disk = Disk(tmp_path, monkeypatch)
+    unlink = Path.unlink
+
+    def noted(path: Path, *, missing_ok: bool = False) -> None:
+        disk.told.append(("unlink", path.name))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    store.publish()
+    assert {"store", "store/a", "store/b", "store/c/month"} <= disk.before("unlink", "part-0")
+    assert disk.told[-2:] == [("unlink", "journal.json"), ("sync", "staging")]
+
+
+def test_the_folder_of_staged_files_is_on_the_disk_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R35: a journal that is lost with its folder would leave half of the files in place."""
+    disk = Disk(tmp_path, monkeypatch)
+    with staging(tmp_path / "_staging" / "load", RunLog(), what="A change"):
+        assert disk.told == [("sync", "."), ("sync", "_staging")]
+
+
 def kill_at(number: int) -> Any:
     calls = itertools.count()
 
@@ -114,7 +187,7 @@ def test_after_a_kill_at_any_point_it_is_all_or_nothing(tmp_path: Path) -> None:
 
 def test_a_kill_while_finishing_is_finished_the_next_time(tmp_path: Path) -> None:
     """R78."""
-    for first, second in itertools.product((16, 18, 20), range(12)):
+    for first, second in itertools.product((20, 22, 24), range(12)):
         store = Store(tmp_path / f"{first} {second}")
         run_in_child(store.publish, kill_at(first))
         assert store.journal.exists()
@@ -175,7 +248,7 @@ def test_a_damaged_journal_is_named_and_nothing_is_touched(store: Store, text: s
 def test_the_store_may_have_moved_since_the_journal_was_written(tmp_path: Path) -> None:
     """A volume mounted elsewhere."""
     store = Store(tmp_path / "here")
-    run_in_child(store.publish, kill_at(18))
+    run_in_child(store.publish, kill_at(22))
     assert store.journal.exists()
     (tmp_path / "here").rename(tmp_path / "there")
     finish(tmp_path / "there" / "staging" / "journal.json")
