@@ -7,12 +7,18 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 UV_VERSION := 0.13.9
 SQL := include/sql
 
-.PHONY: demo test test-unit test-integration test-dags test-e2e check format bench docs env lock clean
+.PHONY: demo test test-others test-unit test-integration test-dags test-e2e check format bench docs env lock clean
 
 demo: $(VENV)/ready  ## run the main job of every system in a real Airflow; ARGS=--exit ends by itself
 	$(BIN)/python -m sandbox demo $(ARGS)
 
-test: test-unit test-integration test-dags test-e2e  ## all four tiers
+# The end-to-end tests mostly wait: the others take what the processor has left, and each tier shows all of its output
+# when it is done.
+test: $(VENV)/ready  ## all four tiers
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-e2e test-others
+
+test-others: $(VENV)/ready
+	nice -n 19 $(MAKE) --no-print-directory test-unit test-integration test-dags
 
 test-unit: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
