@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -147,6 +148,29 @@ def test_the_asset_shows_what_its_newest_event_did(page, estate, night):
     counts.locator(".codicon-folding-collapsed").first.click()
     for name in ("read", "written", "rejected"):
         expect(counts).to_contain_text(re.compile(rf'"{name}":\s*{event["extra"][name]},'))
+
+
+def test_the_operations_page_shows_how_far_every_store_is_and_what_failed(page, estate, night):
+    [*_, event] = estate.airflow.api.asset_events("commercial_log.curated.spots")
+    refused = estate.run(MONTH_CLOSE, months=["Jan-01"], closed_by="A. Ledger")
+    assert refused == "failed"
+    show(page, estate, "")
+    with page.expect_popup() as opened:
+        page.get_by_text("Operations", exact=True).click()
+    shown = opened.value
+    store = shown.get_by_role("row").filter(has_text="commercial_log.curated.spots")
+    counts = [f"{event['extra'][name]:,}" for name in ("read", "written", "rejected")]
+    expect(store.get_by_role("cell")).to_contain_text(
+        ["commercial_log.curated.spots", str(estate.world.day), event["partition_key"], "", *counts, "", UPDATE]
+    )
+    expect(shown.get_by_role("link", name=MONTH_CLOSE)).to_be_visible()
+    store.get_by_role("link", name=UPDATE).click()
+    shown.wait_for_url(re.compile(rf"/dags/{UPDATE}/runs/[^/]+$"))
+    shown.close()
+
+
+def test_the_operations_page_is_for_those_who_are_logged_in(estate):
+    assert httpx.get(f"{estate.airflow.url}/operations/").status_code == 401
 
 
 def test_months_are_typed_one_per_line_and_a_refusal_is_read_in_the_log(page, estate):
