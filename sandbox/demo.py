@@ -70,11 +70,12 @@ def main(arguments: list[str]) -> int:
         systems = worlds(options.state, scale=options.scale)
         with running_estate(options.state, systems, port=options.port, say=screen.say) as (airflow, _):
             airflow.wait_for_dags([dag_id for world in systems for chain in world.chains for dag_id in chain])
-            for dag_id in sorted(airflow.api.dag_ids()):
-                airflow.api.unpause(dag_id)
             succeeded = True
             for world in systems:
                 succeeded &= _drive(airflow, world, screen)
+            # Checks and deadlines are due at once, and before the first day there is nothing to find.
+            for dag_id in sorted(airflow.api.dag_ids()):
+                airflow.api.unpause(dag_id)
             print("\nWhat came out")
             for world in systems:
                 print(f"\n{world.chains[0][0]} of {world.day}")
@@ -101,6 +102,8 @@ def _drive(airflow: Airflow, world: World, screen: Screen) -> bool:
     screen.say(f'business day {day}: airflow dags trigger {world.chains[0][0]} -c \'{{"date": "{day}"}}\'')
     succeeded = True
     for chain in world.chains:
+        for dag_id in chain:
+            airflow.api.unpause(dag_id)
         since = {dag_id: {run["dag_run_id"] for run in airflow.api.runs(dag_id)} for dag_id in chain}
         _trigger(airflow, chain[0], {"date": day} if chain == world.chains[0] else {})
         succeeded &= _watch(airflow, since, screen)

@@ -116,8 +116,9 @@ def registration() -> Mapping[str, list[dict[str, Any]]]:
     """What the plugin tells Airflow about the page."""
     return {
         "fastapi_apps": [{"app": build_app(), "url_prefix": "/operations", "name": "Operations"}],
-        # A page of its own: the frame that a route would put around it does not let its links lead to a run.
-        "external_views": [{"name": "Operations", "href": "/operations/", "destination": "nav"}],
+        "external_views": [
+            {"name": "Operations", "href": "/operations/", "destination": "nav", "url_route": "operations"}
+        ],
     }
 
 

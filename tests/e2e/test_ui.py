@@ -155,9 +155,8 @@ def test_the_operations_page_shows_how_far_every_store_is_and_what_failed(page, 
     refused = estate.run(MONTH_CLOSE, months=["Jan-01"], closed_by="A. Ledger")
     assert refused == "failed"
     show(page, estate, "")
-    with page.expect_popup() as opened:
-        page.get_by_text("Operations", exact=True).click()
-    shown = opened.value
+    page.get_by_role("link", name="Operations").click()
+    shown = page.frame_locator("iframe")
     store = shown.get_by_role("row").filter(has_text="commercial_log.curated.spots")
     counts = [f"{event['extra'][name]:,}" for name in ("read", "written", "rejected")]
     expect(store.get_by_role("cell")).to_contain_text(
@@ -165,8 +164,8 @@ def test_the_operations_page_shows_how_far_every_store_is_and_what_failed(page, 
     )
     expect(shown.get_by_role("link", name=MONTH_CLOSE)).to_be_visible()
     store.get_by_role("link", name=UPDATE).click()
-    shown.wait_for_url(re.compile(rf"/dags/{UPDATE}/runs/[^/]+$"))
-    shown.close()
+    page.wait_for_url(re.compile(rf"/dags/{UPDATE}/runs/[^/]+$"))
+    expect(page.get_by_role("button", name="Show Graph")).to_be_visible()
 
 
 def test_the_operations_page_is_for_those_who_are_logged_in(estate):
