@@ -161,10 +161,12 @@ def test_a_week_by_backfill(telecom):
     assert done.returncode == 0, done.stderr
     days = [(str(day), "success") for day in week]
     chain = telecom.finish_chain(known, USER_BASE, each=7, timeout=380)
-    kinds = [(run["run_type"], run["partition_key"], run["run_after"]) for run in telecom.airflow.api.runs(USER_BASE)]
-    assert chain[USER_BASE] == days, kinds
-    # Days that wait for the same DAG are taken up in any order; the result is the same (R32).
-    assert {dag_id: sorted(runs) for dag_id, runs in chain.items()} == dict.fromkeys(chain, days)
+    runs = [run for run in telecom.airflow.api.runs(USER_BASE) if run["run_type"] == "backfill"]
+    runs.sort(key=lambda run: run["start_date"])
+    assert [(run["partition_key"], run["state"]) for run in runs] == days
+    # Days that wait for the same DAG are taken up in any order; the result is the same (R32). The schedule may have a
+    # run of its own for the newest day, whenever it finds the DAG idle.
+    assert {dag_id: sorted(set(runs)) for dag_id, runs in chain.items()} == dict.fromkeys(chain, days)
     after = partitions_of(telecom)
     assert after.keys() == before.keys()
     assert_view_equals_a_rebuild(telecom)
