@@ -4,7 +4,7 @@ import gc
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -258,7 +258,8 @@ class _Load:
             markets = self._resolve_markets(parsed)
             resolve = NameBook(self.db).resolve
             replaced = self._replace_spots(processed, parsed.bookings, markets, resolve)
-            self._resolve_again(parsed, markets, resolve)
+            codes = {str(code) for code in {each.values[BILL_CODE] for each in parsed.bookings}}
+            self._resolve_again(parsed, codes, markets, resolve)
         with self.run.phase("categories and languages", percent=90):
             counters = assign_languages(self.db, processed, now=self.now)
         after = self._totals(processed)
@@ -278,7 +279,7 @@ class _Load:
             "net_change": records["records_imported"] - records["records_deleted"],
             "new_markets": markets.created,
             "unresolved_markets": markets.unresolved,
-            **self._report_names(parsed, resolve),
+            **self._report_names(codes, resolve),
             **counters,
         }
         if self.batch_id:
@@ -330,9 +331,8 @@ class _Load:
             "skipped": skipped,
         }
 
-    def _report_names(self, parsed: ParsedSheet, resolve: Callable[[str], Parties]) -> dict[str, int]:
+    def _report_names(self, codes: Set[str], resolve: Callable[[str], Parties]) -> dict[str, int]:
         """Bill codes whose customer or agency nobody knows (R29); a dry run leaves them nowhere but in the log."""
-        codes = {str(each.values[BILL_CODE]) for each in parsed.bookings}
         customers = sorted(code for code in codes if resolve(code).customer_id is None)
         agencies = {name for code in codes if (name := agency_name(code)) and resolve(code).agency_id is None}
         for what, unknown in (("bill codes without a customer", customers), ("agencies not known", sorted(agencies))):
@@ -477,9 +477,10 @@ class _Load:
                 f"where needed: {', '.join(lost[:NAMED])}."
             )
 
-    def _resolve_again(self, parsed: ParsedSheet, markets: MarketSetup, resolve: Callable[[str], Parties]) -> None:
+    def _resolve_again(
+        self, parsed: ParsedSheet, codes: Set[str], markets: MarketSetup, resolve: Callable[[str], Parties]
+    ) -> None:
         """Kept rows whose customer, agency or market nobody knew then may be known by now."""
-        codes = {str(each.values[BILL_CODE]) for each in parsed.bookings}
         known = {
             "months": parsed.months,
             "customers": [code for code in codes if resolve(code).customer_id is not None],
