@@ -34,7 +34,6 @@ def commercial_log_month_close() -> None:
     @task(pool=policies.COMMERCIAL_LOG_DB)
     def close_months(params: dict) -> dict:
         """Close the given months in the name of the given person."""
-
         from include.commercial_log.config import ZONE, DataRoot
         from include.commercial_log.database import open_database
         from include.commercial_log.months import close_months

@@ -25,19 +25,9 @@ from dagkit import connections, notifications, partitions, policies
             title="Types to look at",
             description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND",
         ),
-        "start_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="From",
-            description="First day to look at. Empty: as far back as there are days.",
-        ),
-        "end_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="To",
-            description="Last day to look at. Empty: yesterday.",
+        **partitions.bounds_params(
+            "First day to look at. Empty, like the last one: as far back as there are days.",
+            "Last day to look at. Empty, like the first one: yesterday.",
         ),
         "dry_run": Param(
             True,

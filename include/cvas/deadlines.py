@@ -9,7 +9,7 @@ from include.cvas.contract import TYPES
 from include.cvas.counters import read_counters
 from include.cvas.lake import LakeState, read_state
 from include.cvas.manifest import read_manifest
-from include.cvas.snapshots import list_snapshots
+from include.cvas.snapshots import has_snapshot
 from include.cvas.user_base import read_user_base_by_cpc
 from include.cvas.view import read_view_state
 
@@ -35,7 +35,7 @@ def missed_deadlines(lake: Lake, *, day: date, now: datetime) -> list[str]:
 
 
 def _late_user_base(lake: Lake, day: date) -> list[str]:
-    if day not in list_snapshots(lake):
+    if not has_snapshot(lake, day):
         # The host overwrites it tomorrow, and then it is lost for good (B12).
         return [f"There is no user-base snapshot of {day}"]
     if read_user_base_by_cpc(lake).filter(date=day).is_empty():

@@ -82,6 +82,11 @@ def list_snapshots(lake: Lake) -> dict[date, Path]:
     return {day: _only(day, paths) for day, paths in _files_by_day(lake).items()}
 
 
+def has_snapshot(lake: Lake, day: date) -> bool:
+    """Whether a file is there for the day, whatever else the folder holds."""
+    return day in _files_by_day(lake)
+
+
 def _files_by_day(lake: Lake) -> dict[date, list[Path]]:
     """Every file that is named like a snapshot, by its day, oldest first; more than one of a day is an error, but not
     everybody's."""
@@ -228,7 +233,7 @@ def snapshot_delay(
     accepted, local = _read_accepted(lake), now.astimezone(ZONE)
     if day != local.date() - timedelta(days=1) or local.time() >= WAIT_UNTIL:
         return None
-    if accepted and accepted.day == str(day) and day in _files_by_day(lake):
+    if accepted and accepted.day == str(day) and has_snapshot(lake, day):
         return None
     with tempfile.TemporaryDirectory(prefix="cvas-") as folder:
         staged = Path(folder) / FETCHED

@@ -3,11 +3,10 @@
 Imported by the API server alone; the other processes have no use for a web application.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
@@ -21,6 +20,7 @@ from jinja2 import Environment
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+PREFIX = "/operations"
 COUNTS = ("read", "written", "rejected")
 PAGE = Path(__file__).with_name("operations.html")
 
@@ -102,7 +102,7 @@ def render(found: Sequence[Store], failed: Sequence[FailedRun], *, now: datetime
 
 
 def build_app() -> FastAPI:
-    """The web application behind the page; whoever may see plugins may see it."""
+    """The web application behind the page; whoever may see plugins may see it. It belongs below ``PREFIX``."""
     app = FastAPI(dependencies=[Depends(requires_access_view(AccessView.PLUGINS))], docs_url=None, openapi_url=None)
 
     @app.get("/", response_class=HTMLResponse)
@@ -110,16 +110,6 @@ def build_app() -> FastAPI:
         return render(stores(session), failed_runs(session), now=datetime.now(UTC))
 
     return app
-
-
-def registration() -> Mapping[str, list[dict[str, Any]]]:
-    """What the plugin tells Airflow about the page."""
-    return {
-        "fastapi_apps": [{"app": build_app(), "url_prefix": "/operations", "name": "Operations"}],
-        "external_views": [
-            {"name": "Operations", "href": "/operations/", "destination": "nav", "url_route": "operations"}
-        ],
-    }
 
 
 def _link(dag_id: str | None, run_id: str | None) -> str | None:

@@ -23,14 +23,14 @@ def date_param() -> Param:
 
 def range_params() -> dict[str, Param]:
     """The form fields for one day, or for all days from one to another."""
+    return {DATE: date_param(), **bounds_params("First day of a range.", "Its last day, included.")}
+
+
+def bounds_params(first: str, last: str) -> dict[str, Param]:
+    """The form fields for two days, with what is said about each."""
     return {
-        DATE: date_param(),
-        "start_date": Param(
-            None, type=["null", "string"], format="date", title="From", description="First day of a range."
-        ),
-        "end_date": Param(
-            None, type=["null", "string"], format="date", title="To", description="Its last day, included."
-        ),
+        name: Param(None, type=["null", "string"], format="date", title=title, description=text)
+        for name, title, text in (("start_date", "From", first), ("end_date", "To", last))
     }
 
 

@@ -79,7 +79,8 @@ class CommercialLog:
     def _fill_station(self) -> None:
         """What a station that has run for years has: a database with closed months, dated files of the last weeks."""
         if self.database.exists():
-            return
+            with closing(open_database(self.database, create=True)):
+                return  # as an upgrade does: what an older version made gets the tables it lacks
         building = self.database.with_suffix(".building")
         building.unlink(missing_ok=True)
         with closing(open_database(building, create=True)) as db:

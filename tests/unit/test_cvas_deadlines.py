@@ -87,6 +87,14 @@ def test_the_times_are_those_of_the_zone_in_winter_and_summer(lake: Lake) -> Non
     assert len(missed_deadlines(lake, day=summer, now=datetime(2025, 7, 2, 6, 25, tzinfo=UTC))) == 1
 
 
+def test_a_second_snapshot_of_some_day_hides_no_deadline(lake: Lake) -> None:
+    """R10, B12: the aggregation names both files; what else is late is told all the same."""
+    take_snapshot(lake)
+    for name in ("20250101_NBS_Base.csv", "20250101_copy_NBS_Base.csv"):
+        (lake.snapshots / name).write_text(SNAPSHOT)
+    assert missed(lake) == [NO_USER_BASE, NO_FILES, NOT_LOADED]
+
+
 def test_each_stage_that_is_done_is_told_no_more(lake: Lake) -> None:
     """R3."""
     take_snapshot(lake)
