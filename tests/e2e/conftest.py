@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -167,16 +168,24 @@ def wait(holds: Callable[[], bool], *, timeout: float, every: float = 0.2) -> bo
     return False
 
 
-def holders_of(file: Path) -> list[int]:
-    """Processes that have the file open."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
+def kill_holder(file: Path, *, when: Callable[[], bool], timeout: float = 60) -> bool:
+    """Kill -9 the process that has the file open as soon as ``when`` holds; False if there was none any more.
+
+    What is killed may be over within milliseconds: a caller that was too late does the same once more.
+    """
+    return wait(when, timeout=timeout, every=0.002) and _kill_newest_holder(file)
+
+
+def _kill_newest_holder(file: Path) -> bool:
+    # The newest processes first: a task's own is among them, and looking through all takes longer than some tasks do.
+    for pid in sorted((int(each.name) for each in Path("/proc").glob("[0-9]*")), reverse=True):
         try:
-            if any(os.readlink(each) == str(file) for each in (process / "fd").iterdir()):  # noqa: PTH115
-                found.append(int(process.name))
+            if any(os.readlink(each) == str(file) for each in Path(f"/proc/{pid}/fd").iterdir()):  # noqa: PTH115
+                os.kill(pid, signal.SIGKILL)
+                return True
         except OSError:
             continue
-    return found
+    return False
 
 
 # One Airflow for all: a second one would take the cores from the tests that measure out their patience.
