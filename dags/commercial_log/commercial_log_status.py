@@ -1,8 +1,9 @@
-"""Report how commercial_log stands; changes nothing.
+"""Report every morning how commercial_log stands, and what is open; changes nothing.
 
 **Reads** journals, files, archives, backups and the database.
 
-**Writes** nothing; the report is the task's log and return value.
+**Writes** nothing; the report is the task's log and return value, what needs attention is told: also that nothing was
+loaded for a day, which no failed run would say.
 
 **Re-run** Safe at any time, also while other runs work.
 
@@ -10,11 +11,14 @@
 """
 
 from airflow.sdk import dag, task
-from dagkit import connections, partitions, policies
+from dagkit import connections, notifications, partitions, policies
+from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
-    schedule=None,
+    schedule=DailyPartitionTimetable(
+        policies.cron("commercial_log_status", "0 6 * * *"), timezone="America/Los_Angeles"
+    ),
     params={"date": partitions.date_param()},
     **policies.dag_settings("commercial_log", __doc__, kind="monitor"),
 )
@@ -39,6 +43,7 @@ def commercial_log_status() -> None:
                 now=datetime.now(ZONE),
             )
         print(render_status(result))
+        notifications.tell_warnings(result.warnings)
         return result.as_dict()
 
     report_status()

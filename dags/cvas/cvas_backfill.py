@@ -2,9 +2,9 @@
 
 **Reads** the lake's days of each type, from its first to yesterday, or those from `start_date` to `end_date`.
 
-**Writes** nothing itself: it starts `cvas_fetch` for each range of missing days, all six types, and the chain follows.
-Both only without `dry_run`. With `confirm_empty` it records instead that the source has nothing for those days; not for
-days after the newest one that is loaded from its files, nor for days whose rows were lost.
+**Writes** nothing with `dry_run`. Without it, it starts `cvas_fetch` for each range of missing days, all six types, and
+the chain follows; or, with `confirm_empty`, it records that the source has nothing for those days, but for days after the
+newest one that is loaded from its files and for days whose rows were lost.
 
 **Re-run** Safe: days that were filled in the meantime are not asked for again.
 
@@ -50,9 +50,9 @@ def cvas_backfill() -> None:
         """What to trigger the fetch with, range by range; nothing in a dry run."""
         from datetime import UTC, datetime
 
+        from include.common.days import requested_bounds
         from include.cvas.config import ZONE, Lake, Settings
         from include.cvas.contract import types_named
-        from include.cvas.days import requested_bounds
         from include.cvas.gaps import find_gaps
 
         since, until = requested_bounds(

@@ -1,4 +1,4 @@
-"""Does all of it hold: days without rows, duplicates, types, the view against a full rebuild, users.
+"""Check the lake, the view and the users: days without rows, duplicates, types, the view against a full rebuild.
 
 **Reads** the whole lake, the view, the snapshots.
 

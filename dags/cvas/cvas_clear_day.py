@@ -15,7 +15,7 @@ from dagkit import connections, notifications, policies
 
 @dag(
     schedule=None,
-    params={"date": Param(type="string", format="date", title="Day", description="Whose files go.")},
+    params={"date": Param(type="string", format="date", title="Day", description="The day whose fetched files are deleted.")},
     **policies.dag_settings("cvas", __doc__, kind="manual"),
 )
 def cvas_clear_day() -> None:

@@ -21,7 +21,10 @@ from dagkit import assets, connections, notifications, partitions, policies
     params={
         **partitions.range_params(),
         "missing": Param(
-            False, type="boolean", title="All missing days", description="Every day of the lake that was never counted."
+            False,
+            type="boolean",
+            title="All missing days",
+            description="Those of the lake that were never counted, instead of the above.",
         ),
         "force": Param(False, type="boolean", title="Count again what is there"),
     },
@@ -35,29 +38,23 @@ def cvas_counters() -> None:
 
         from include.cvas.config import ZONE, Lake, Settings
         from include.cvas.counters import count_transactions, missing_days
-        from include.cvas.days import requested_days
 
         lake = Lake(connections.path_of(connections.CVAS_LAKE))
-        day = partitions.business_day(ZONE, days_back=1)
         loaded = bool(get_current_context().get("partition_key"))
-        days = requested_days(
-            day,
-            start=params["start_date"],
-            end=params["end_date"],
-            today=partitions.today(ZONE),
-            allow_partial=loaded,  # who loaded a day that is not over said so
-        )
+        # Who loaded a day that is not over said so.
+        requested = partitions.requested_days(ZONE, params, allow_partial=loaded)
+        days = missing_days(lake) if params["missing"] else requested
         result = count_transactions(
             lake,
-            days=missing_days(lake) if params["missing"] else days,
-            day=day,
+            days=days,
+            day=requested[-1],
             now=datetime.now(UTC),
             settings=Settings.from_mapping(connections.settings("cvas")),
             # A day that was loaded again has to be counted again.
             force=params["force"] or loaded,
         )
         notifications.tell_warnings(result.warnings)
-        return partitions.publish(assets.CVAS_COUNTERS, day, result.as_dict())
+        return partitions.publish(assets.CVAS_COUNTERS, days[-1], result.as_dict()) if days else result.as_dict()
 
     count_transactions()
 

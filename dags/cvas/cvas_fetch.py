@@ -9,7 +9,7 @@ complete, publishes the day, which starts `cvas_process`.
 **Re-run** Safe, for any day, in any order: a type's file is replaced when the new one is complete. A range of days is
 fetched oldest first, each day a task of its own.
 
-**If it fails** the types that were fetched stay, the message names the others and why. Unreachable: tried again twice,
+**If it fails** the types that were fetched stay, the message names the others and why. Unreachable: tried four times,
 five minutes apart. A database error: the message carries the database's own; correct it and clear the task, or fetch
 only that type (`types`). Neither activations nor renewals on a day that really had none: trigger with `allow_empty`.
 """
@@ -50,17 +50,10 @@ def cvas_fetch() -> None:
 
         from include.cvas.config import ZONE, Settings
         from include.cvas.contract import types_named
-        from include.cvas.days import requested_days
         from include.cvas.fetch import check_source
 
         types_named(params["types"])
-        days = requested_days(
-            partitions.business_day(ZONE, days_back=1),
-            start=params["start_date"],
-            end=params["end_date"],
-            today=partitions.today(ZONE),
-            allow_partial=params["allow_partial"],
-        )
+        days = partitions.requested_days(ZONE, params, allow_partial=params["allow_partial"])
         check_source(
             partial(connections.open_postgres, connections.CVAS_NOVA_DB, through=connections.CVAS_NOVA_SSH),
             settings=Settings.from_mapping(connections.settings("cvas")),

@@ -2,9 +2,9 @@
 
 **Reads** logs, reports, `Daily_Data`, the state of the lake.
 
-**Writes** nothing but deletions: logs and reports over 15 days old, files of days that are loaded and verified and over
-15 days old, leftovers of killed runs; then a backup to the store of connection `cvas_backup`, and removes all but the
-newest seven. Partitions and snapshots are never deleted.
+**Writes** a backup to the store of connection `cvas_backup`, of which the newest seven stay, and `Reports/D/disk.json`.
+Deletes logs and reports over 15 days old, files of days that are loaded and verified and over 15 days old, leftovers of
+killed runs; never partitions and snapshots. The three tasks do not wait for each other.
 
 **Re-run** Safe; there is nothing left to delete, and another backup is made.
 

@@ -30,7 +30,10 @@ from dagkit import assets, connections, notifications, partitions, policies
             "load and view", type="string", enum=["load and view", "load only", "view only"], title="What to do"
         ),
         "full_rebuild": Param(
-            False, type="boolean", title="Build the view from nothing", description="Instead of what was touched."
+            False,
+            type="boolean",
+            title="Build the view from nothing",
+            description="Off: only the subscriptions whose events changed.",
         ),
         "upsert": Param(
             False,
@@ -53,15 +56,8 @@ def cvas_process() -> None:
     def choose_days(params: dict) -> list[str]:
         """The days to load, oldest first; none where only the view is asked for."""
         from include.cvas.config import ZONE
-        from include.cvas.days import requested_days
 
-        days = requested_days(
-            partitions.business_day(ZONE, days_back=1),
-            start=params["start_date"],
-            end=params["end_date"],
-            today=partitions.today(ZONE),
-            allow_partial=params["allow_partial"],
-        )
+        days = partitions.requested_days(ZONE, params, allow_partial=params["allow_partial"])
         return [] if params["steps"] == "view only" else [day.isoformat() for day in days]
 
     @task(
@@ -102,7 +98,7 @@ def cvas_process() -> None:
 
         if params["steps"] == "load only":
             raise AirflowSkipException("Only the load was asked for.")
-        day = partitions.business_day(ZONE, days_back=1)
+        day = partitions.requested_days(ZONE, params, allow_partial=params["allow_partial"])[-1]
         result = build_subscriptions(
             Lake(connections.path_of(connections.CVAS_LAKE)),
             day=day,

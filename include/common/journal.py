@@ -11,7 +11,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from logging.handlers import RotatingFileHandler
@@ -122,11 +122,13 @@ def _close(folder: Path, job: str, day: date, state: str, run: RunLog, tail: lis
 
 def read_journal(folder: Path, job: str, *, last: int = 10) -> list[JournalLine]:
     """The newest ``last`` runs of a job, newest first; empty when it never ran."""
-    try:
-        text = (folder / f"{job}.log").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    lines = [_LINE.match(line) for line in text.splitlines()[-last:]]
+    lines: list[re.Match[str] | None] = []
+    for name in (f"{job}.log", f"{job}.log.1"):
+        with suppress(FileNotFoundError):
+            text = (folder / name).read_text(encoding="utf-8")
+            lines = [*(_LINE.match(line) for line in text.splitlines()[len(lines) - last :]), *lines]
+        if len(lines) >= last:
+            break
     return [
         JournalLine(
             at=datetime.fromisoformat(m["at"]),

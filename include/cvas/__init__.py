@@ -7,5 +7,5 @@ load        the six files -> the lake's monthly partitions, the day replaced, al
 view        the lake -> ``subscriptions.parquet``, one row per subscription
 counters    the lake -> counts and money per day and price point, KPIs per service
 mastercpc   what a price point (CPC) is: service, category, period, price
-checks      does all of it hold; gaps, duplicates, the view against a rebuild
+checks      gaps, duplicates, types, users, the view against a rebuild
 """

@@ -28,6 +28,7 @@ from include.cvas.records import read_records, unreadable
 from include.cvas.stage import stage
 from include.errors import (
     ContractViolation,
+    PipelineError,
     RequestRefused,
     SourceChanging,
     SourceMissing,
@@ -223,17 +224,15 @@ def snapshot_delay(
 ) -> str | None:
     """Why the host's file is not yet that of ``day``; None if it is, or if there is nothing to wait for (R7).
 
-    Only yesterday's file can be waited for, until it was taken, and not after WAIT_UNTIL: what is missing by then, the
-    download says while the day can still be told from an old one. The file is read whole: one that is no complete
-    snapshot, or that was written a moment ago, is not ready either. A host that cannot be reached is waited for as
-    well, as a snapshot that nobody fetched that day is lost for good (B12).
+    Only yesterday's file can be waited for, until a snapshot of the day is there, and not after WAIT_UNTIL: what is
+    missing by then, the download says while the day can still be told from an old one. The file is read whole: one that
+    is no complete snapshot, or that was written a moment ago, is not ready either. A host that cannot be reached is
+    waited for as well, as a snapshot that nobody fetched that day is lost for good (B12).
 
     Raises CredentialRefused.
     """
     accepted, local = _read_accepted(lake), now.astimezone(ZONE)
-    if day != local.date() - timedelta(days=1) or local.time() >= WAIT_UNTIL:
-        return None
-    if accepted and accepted.day == str(day) and has_snapshot(lake, day):
+    if day != local.date() - timedelta(days=1) or local.time() >= WAIT_UNTIL or has_snapshot(lake, day):
         return None
     with tempfile.TemporaryDirectory(prefix="cvas-") as folder:
         staged = Path(folder) / FETCHED
@@ -267,7 +266,8 @@ def download_snapshot(
     """Keep the host's file as the snapshot of ``day``, which has to be yesterday; ``force`` accepts any total (R6-R9).
 
     ``today`` is the local calendar day. For an earlier day the host has nothing any more: the snapshot that is there
-    stays as it is, one that is not there is a warning.
+    stays as it is, one that is not there is a warning. A file that a person stored for the day is its snapshot as long
+    as the host has no fit one.
 
     Re-run: safe; the same file changes nothing, a newer one of the same day replaces it.
     Raises StaleInput for a file too old, or not newer than the one accepted before; ContractViolation for one that is
@@ -285,9 +285,46 @@ def download_snapshot(
             return _old_day(lake, day, run)
         newest = next(reversed(_files_by_day(lake).values()), [])
         require_space(lake.root, sum(path.stat().st_size for path in newest))
-        with run.phase("fetch from the host", percent=50):
-            fetched = _fetch(share, folder / FETCHED, settings)
-        return _accept(fetched, folder, lake, run, settings, day=day, now=now, force=force)
+        try:
+            with run.phase("fetch from the host", percent=50):
+                fetched = _fetch(share, folder / FETCHED, settings)
+            return _accept(fetched, folder, lake, run, settings, day=day, now=now, force=force)
+        except (SourceMissing, SourceChanging, SourceUnavailable, StaleInput, ContractViolation) as error:
+            if not (stored := _stored_by_hand(lake, day)):
+                raise
+            return _keep_stored(stored, error, lake, run, settings, day=day, force=force)
+
+
+def _stored_by_hand(lake: Lake, day: date) -> Path | None:
+    """The day's file, unless it is the one that was taken from the host."""
+    paths, accepted = _files_by_day(lake).get(day), _read_accepted(lake)
+    if not paths:
+        return None
+    path = _only(day, paths)
+    return None if accepted and (accepted.day, accepted.sha256) == (str(day), sha256_of(path)) else path
+
+
+def _keep_stored(
+    path: Path, error: PipelineError, lake: Lake, run: RunLog, settings: Settings, *, day: date, force: bool
+) -> StepResult:
+    rows = _checked_rows(path, path.name)
+    _check_total(rows, path.name, _earlier(lake, day), run, settings, force=force)
+    run.warn(
+        f"{path.name}, which somebody stored, is the snapshot of {day}; that of the host was not taken: {error.what}"
+    )
+    run.facts.update(rows=len(rows), users=total_users(rows), snapshot="kept")
+    return StepResult(
+        where=str(path),
+        read=len(rows),
+        bytes=path.stat().st_size,
+        warnings=tuple(run.warnings),
+        facts={"action": "kept", "day": str(day), "users": total_users(rows), **run.durations},
+    )
+
+
+def _earlier(lake: Lake, day: date) -> list[Path]:
+    """The snapshots of the days before, oldest first; of two snapshots of a day nobody knows the right one."""
+    return [paths[0] for each, paths in _files_by_day(lake).items() if each < day and len(paths) == 1]
 
 
 def _old_day(lake: Lake, day: date, run: RunLog) -> StepResult:
@@ -345,9 +382,7 @@ def _accept(
         )
     rows = _checked_rows(staged, fetched.source)
     if not unchanged:
-        # Of two snapshots of a day nobody knows the right one.
-        earlier = [paths[0] for each, paths in by_day.items() if each < day and len(paths) == 1]
-        _check_total(rows, fetched.source, earlier, run, settings, force=force)
+        _check_total(rows, fetched.source, _earlier(lake, day), run, settings, force=force)
     files = {} if unchanged else {target: staged}
     if accepted != new:
         files[state] = write_staged(folder / state.name, (json.dumps(asdict(new), indent=1) + "\n").encode())

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.common.days import requested_bounds, requested_days
 from include.common.objectstores import FolderStore
 from include.common.results import StepResult
 from include.common.shares import LocalShare, Share
@@ -19,7 +20,6 @@ from include.cvas.checks_users import check_users
 from include.cvas.config import ZONE, Lake, Settings
 from include.cvas.contract import types_named
 from include.cvas.counters import count_transactions, missing_days
-from include.cvas.days import requested_bounds, requested_days
 from include.cvas.deadlines import missed_deadlines
 from include.cvas.fetch import fetch_transactions
 from include.cvas.gaps import find_gaps
@@ -73,10 +73,9 @@ class _Call:
 
     @property
     def days(self) -> list[date]:
-        if self.options.date and (self.options.start or self.options.end):
-            raise RequestRefused("cvas: both a date and a range are given.", next_step="Give one of them.")
         return requested_days(
             self.day,
+            named=bool(self.options.date),
             start=self.options.start,
             end=self.options.end,
             today=self.today,
@@ -357,7 +356,7 @@ def _parser() -> argparse.ArgumentParser:
     counting.add_argument("--missing", action="store_true", help="every day of the lake that was never counted")
     counting.add_argument("--force", action="store_true", help="count again what is there")
 
-    checking = add("check", _check, "does all of it hold; exit status 1 if not", dated)
+    checking = add("check", _check, "check lake, view and users; exit status 1 if something is wrong", dated)
     checking.add_argument("checks", nargs="*", metavar="CHECK", help="transactions, subscriptions, users; default all")
     gaps = add("gaps", _gaps, "days without rows", typed, ranged)
     gaps.add_argument("--confirm-empty", action="store_true", help="record that the source has nothing for them")

@@ -60,7 +60,7 @@ def settings(system: str) -> dict[str, Any]:
 
 
 def path_of(conn_id: str) -> Path:
-    """The local file or folder a connection names: ``extra.path``, or host and schema of a SQLite connection."""
+    """The local file or folder a connection names: ``extra.path``, or the host of a SQLite connection."""
     connection = _get(conn_id)
     path = connection.extra_dejson.get("path") or connection.host
     if not path:

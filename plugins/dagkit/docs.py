@@ -31,7 +31,7 @@ def load_dags() -> dict[str, Any]:
 
 def render(dags: dict[str, Any]) -> str:
     """The page as Markdown: a table of all DAGs, then each with its text, schedule, tasks and assets."""
-    rows = [f"| [{dag_id}](#{dag_id}) | {schedule_of(dag)} | {_first_sentence(dag)} |" for dag_id, dag in dags.items()]
+    rows = [f"| [{dag_id}](#{dag_id}) | {schedule_of(dag)} | {_first_line(dag)} |" for dag_id, dag in dags.items()]
     page = HEAD + "| DAG | starts | does |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"
     for dag_id, dag in dags.items():
         page += f"\n## {dag_id}\n\n{dag.doc_md.strip()}\n\n"
@@ -63,7 +63,7 @@ def schedule_of(dag: Any) -> str:
     return "by hand"
 
 
-def _first_sentence(dag: Any) -> str:
+def _first_line(dag: Any) -> str:
     return str(dag.doc_md.strip().partition("\n")[0])
 
 

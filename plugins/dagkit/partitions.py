@@ -1,10 +1,12 @@
 """Which business day a run is about, and telling the next DAG that the day is ready."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from airflow.sdk import Asset, Param, get_current_context
 
+from include.common import days
 from include.errors import RequestRefused
 
 DATE = "date"
@@ -53,6 +55,21 @@ def business_day(zone: tzinfo, *, days_back: int = 0) -> date:
 def today(zone: tzinfo) -> date:
     """The local calendar day at this moment."""
     return datetime.now(zone).date()
+
+
+def requested_days(zone: tzinfo, params: Mapping[str, Any], *, allow_partial: bool = False) -> list[date]:
+    """The days that :func:`range_params` ask for, oldest first; without a range the run's own, which is over.
+
+    Raises RequestRefused as :func:`include.common.days.requested_days` does.
+    """
+    return days.requested_days(
+        business_day(zone, days_back=1),
+        named=bool(params[DATE]),
+        start=params["start_date"],
+        end=params["end_date"],
+        today=today(zone),
+        allow_partial=allow_partial,
+    )
 
 
 def publish(asset: Asset, day: date, result: dict[str, Any]) -> dict[str, Any]:

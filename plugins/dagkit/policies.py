@@ -1,10 +1,11 @@
 """How every task of the estate is run: retries by kind of error, time limits, queues, pools."""
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryDecision, RetryRule
 
 from dagkit.notifications import keep_cause, tell_failure
 from dagkit.partitions import refuse_unknown_parameters
@@ -19,7 +20,17 @@ CVAS_USER_BASE = "cvas_user_base"
 CVAS_LAKE = "cvas_lake"
 CVAS_READERS = "cvas_readers"
 
-RETRY_BY_ERROR = ExceptionRetryPolicy(
+
+class _RetryByError(ExceptionRetryPolicy):
+    def evaluate(self, exception: BaseException, *args: Any, **kwargs: Any) -> RetryDecision:
+        """As the rules say, but never sooner than the other side asked for."""
+        decision = super().evaluate(exception, *args, **kwargs)
+        if isinstance(exception, RateLimited) and decision.retry_delay:
+            return replace(decision, retry_delay=max(decision.retry_delay, timedelta(seconds=exception.retry_after)))
+        return decision
+
+
+RETRY_BY_ERROR = _RetryByError(
     rules=[
         RetryRule(PermanentError, RetryAction.FAIL, reason="trying again cannot help"),
         RetryRule(SourceUnavailable, retry_delay=timedelta(minutes=5), reason="the source may be back in five minutes"),

@@ -15,7 +15,6 @@ from include import errors
         (errors.SourceUnavailable, RetryAction.RETRY, timedelta(minutes=5)),
         (errors.SourceChanging, RetryAction.RETRY, timedelta(seconds=30)),
         (errors.StoreBusy, RetryAction.RETRY, timedelta(seconds=30)),
-        # Section 6 of the commercial log: whoever asked for more than five minutes is not asked again any sooner.
         (errors.RateLimited, RetryAction.RETRY, timedelta(minutes=15)),
         (errors.ContractViolation, RetryAction.FAIL, None),
         (errors.CredentialRefused, RetryAction.FAIL, None),
@@ -27,6 +26,12 @@ from include import errors
 def test_only_what_may_pass_is_tried_again(error, action, delay):
     decision = RETRY_BY_ERROR.evaluate(error("what.", next_step="do."), 1, 2)
     assert (decision.action, decision.retry_delay) == (action, delay)
+
+
+def test_who_asked_to_wait_is_not_asked_again_any_sooner():
+    """Section 6 of the commercial log: an upload that is refused for an hour."""
+    error = errors.RateLimited("what.", next_step="do.", retry_after=3600)
+    assert RETRY_BY_ERROR.evaluate(error, 1, 2).retry_delay == timedelta(hours=1)
 
 
 def test_an_error_nobody_foresaw_is_not_tried_again():

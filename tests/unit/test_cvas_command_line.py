@@ -294,7 +294,7 @@ def test_missing_days_are_listed_and_confirmed(run: Run, lake: Lake) -> None:
     status, out, _ = run("gaps", "--types", "act", "--start", "2025-11-08", "--end", "2025-11-08")
     assert (status, line(out, "gaps")) == (0, "ACT 2025-11-08, 2025-11-08")
     status, _, err = run("gaps", "--start", "2025-11-08")
-    assert (status, "only one of start_date (2025-11-08) and end_date (None) is given" in err) == (2, True)
+    assert (status, "Only one of start_date (2025-11-08) and end_date (None) is given" in err) == (2, True)
     assert run("gaps", "--types", "ACT", "--confirm-empty")[0] == 0
     status, out, _ = run("gaps", "--types", "act")
     assert (status, line(out, "gaps")) == (0, "ACT none")
@@ -496,22 +496,22 @@ def test_a_mistyped_lake_is_never_created(run: Run, tmp_path: Path) -> None:
     [
         (("--settings", '{"keep_day": 1}'), 1, "FAILED: cvas has no setting 'keep_day'."),
         (("--settings", "15"), 2, "FAILED: cvas: the settings are not a JSON object."),
-        (("--date", "2025-11-11"), 2, "FAILED: cvas: 2025-11-11 is not over (today is 2025-11-11)."),
+        (("--date", "2025-11-11"), 2, "FAILED: 2025-11-11 is not over (today is 2025-11-11)."),
         (
             ("--start", "2025-11-10"),
             2,
-            "FAILED: cvas: only one of start_date (2025-11-10) and end_date (None) is given.",
+            "FAILED: Only one of start_date (2025-11-10) and end_date (None) is given.",
         ),
-        (("--start", "2025-11-10", "--end", "2025-11-31"), 2, "FAILED: cvas: '2025-11-31' is no day."),
+        (("--start", "2025-11-10", "--end", "2025-11-31"), 2, "FAILED: '2025-11-31' is no day."),
         (
             ("--start", "2025-11-10", "--end", "2025-11-09"),
             2,
-            "FAILED: cvas: end_date 2025-11-09 lies before start_date 2025-11-10.",
+            "FAILED: end_date 2025-11-09 lies before start_date 2025-11-10.",
         ),
         (
             ("--date", "2025-11-01", "--start", "2025-11-09", "--end", "2025-11-10"),
             2,
-            "FAILED: cvas: both a date and a range are given.",
+            "FAILED: Both a date (2025-11-01) and a range (2025-11-09 to 2025-11-10) are given.",
         ),
     ],
 )

@@ -368,6 +368,50 @@ def test_nothing_is_waited_for_after_eleven_in_the_evening_so_that_the_day_fails
             reporting.download(now=now)
 
 
+@pytest.mark.parametrize(
+    ("content", "age", "told"),
+    [
+        (b"<html>maintenance</html>".ljust(200), timedelta(), "line 1: a web page instead of a snapshot"),
+        (usual(1003), timedelta(days=3), "75 hours ago"),
+        (None, timedelta(), "not found"),
+    ],
+)
+def test_a_file_stored_by_hand_is_the_snapshot_while_the_host_has_no_fit_one(
+    reporting: Reporting, content: bytes | None, age: timedelta, told: str
+) -> None:
+    """B12, R7: the way out that the runbook names works on the day itself."""
+    reporting.keep(DAY - ONE_DAY, usual(1000))
+    reporting.share.root.mkdir(exist_ok=True)
+    if content:
+        reporting.write(content, written=WRITTEN - age)
+    assert told in str(reporting.delay())
+    reporting.keep(DAY, usual(1002))
+    assert reporting.delay() is None
+    before = reporting.files()
+    result = reporting.download()
+    assert reporting.files() == before
+    assert (result["facts"]["action"], result["facts"]["users"], result["written"]) == ("kept", 1002, 0)
+    [warning] = result["warnings"]
+    assert warning.startswith(
+        "20251110_NBS_Base.csv, which somebody stored, is the snapshot of 2025-11-10; that of the "
+    )
+    assert told in warning
+    reporting.write(usual(1004))
+    assert reporting.download()["facts"]["action"] == "replaced"
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"), [(b"cpc\n".ljust(200), "line 1: not the header"), (usual(1300), "30.0% more")]
+)
+def test_a_file_stored_by_hand_is_held_to_the_same_rules(reporting: Reporting, stored: bytes, told: str) -> None:
+    """R6, R7."""
+    reporting.keep(DAY - ONE_DAY, usual(1000))
+    reporting.keep(DAY, stored)
+    reporting.share.root.mkdir(exist_ok=True)
+    with pytest.raises(ContractViolation, match=told):
+        reporting.download()
+
+
 def test_a_fresh_file_is_not_waited_for(reporting: Reporting) -> None:
     reporting.write(usual())
     assert reporting.delay() is None

@@ -205,6 +205,15 @@ def test_the_journal_is_read_newest_first_and_only_as_far_as_asked(tmp_path: Pat
     assert len(read_journal(tmp_path, "import")) == 10
 
 
+def test_runs_before_the_journal_was_put_aside_are_not_forgotten(tmp_path: Path) -> None:
+    for number in range(4):
+        with record_run(tmp_path, "import", DAY) as run:
+            run.facts["number"] = number
+        if number == 2:
+            (tmp_path / "import.log").rename(tmp_path / "import.log.1")
+    assert [line.detail[-1] for line in read_journal(tmp_path, "import", last=3)] == ["3", "2", "1"]
+
+
 def test_lines_that_are_none_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "import.log").write_text("cut off line\n\n")
     with record_run(tmp_path, "import", DAY):

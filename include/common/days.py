@@ -1,4 +1,4 @@
-"""Which days a run is asked to process (R1, R2)."""
+"""Which days a run is asked to process."""
 
 from datetime import date, timedelta
 
@@ -6,24 +6,35 @@ from include.errors import RequestRefused
 
 
 def requested_days(
-    day: date, *, start: str | None = None, end: str | None = None, today: date, allow_partial: bool = False
+    day: date,
+    *,
+    named: bool = False,
+    start: str | None = None,
+    end: str | None = None,
+    today: date,
+    allow_partial: bool = False,
 ) -> list[date]:
     """The days from ``start`` to ``end``, both included, oldest first; without them ``day`` alone.
 
-    Raises RequestRefused naming a value that is no day, half of a range, a range that ends before it starts, and a day
-    that is not over (``allow_partial`` admits today).
+    Raises RequestRefused naming a value that is no day, half of a range, a range that ends before it starts or that is
+    given beside a day (``named``: somebody asked for ``day``), and a day that is not over (``allow_partial`` admits
+    today).
     """
+    if named and (start or end):
+        raise RequestRefused(
+            f"Both a date ({day}) and a range ({start} to {end}) are given.", next_step="Give one of them."
+        )
     if bool(start) != bool(end):
         raise RequestRefused(
-            f"cvas: only one of start_date ({start}) and end_date ({end}) is given.",
+            f"Only one of start_date ({start}) and end_date ({end}) is given.",
             next_step="Give both, or neither and a date.",
         )
     first, last = (_day(start), _day(end)) if start and end else (day, day)
     if last < first:
-        raise RequestRefused(f"cvas: end_date {last} lies before start_date {first}.", next_step="Swap them.")
+        raise RequestRefused(f"end_date {last} lies before start_date {first}.", next_step="Swap them.")
     if last > today or (last == today and not allow_partial):
         raise RequestRefused(
-            f"cvas: {last} is not over (today is {today}).",
+            f"{last} is not over (today is {today}).",
             next_step="Use a day before today; fetch and load also take what today has so far, with allow_partial.",
         )
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
@@ -44,5 +55,5 @@ def _day(text: str) -> date:
     except ValueError:
         day = None
     if day is None or day.isoformat() != text:
-        raise RequestRefused(f"cvas: '{text}' is no day.", next_step="Write it like 2025-11-10.")
+        raise RequestRefused(f"'{text}' is no day.", next_step="Write it like 2025-11-10.")
     return day

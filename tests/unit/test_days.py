@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
+from include.common.days import requested_bounds, requested_days
 from include.cvas.contract import ACT, CNR, TYPES, types_named
-from include.cvas.days import requested_bounds, requested_days
 from include.errors import RequestRefused
 
 DAY = date(2025, 11, 10)
@@ -40,7 +40,7 @@ def test_a_range_includes_both_ends_oldest_first_across_a_leap_day_and_a_clock_c
 )
 def test_what_is_no_day_is_refused_by_its_value(text: str) -> None:
     """R2."""
-    with pytest.raises(RequestRefused, match=f"cvas: '{text}' is no day. Next step: Write it like 2025-11-10."):
+    with pytest.raises(RequestRefused, match=f"'{text}' is no day. Next step: Write it like 2025-11-10."):
         requested_days(DAY, start=text, end="2025-11-10", today=TODAY)
     with pytest.raises(RequestRefused, match=f"'{text}' is no day"):
         requested_days(DAY, start="2025-11-01", end=text, today=TODAY)
@@ -49,8 +49,15 @@ def test_what_is_no_day_is_refused_by_its_value(text: str) -> None:
 @pytest.mark.parametrize(("start", "end"), [("2025-11-01", None), (None, "2025-11-01"), ("", "2025-11-01")])
 def test_half_a_range_is_refused(start: str | None, end: str | None) -> None:
     """R2."""
-    with pytest.raises(RequestRefused, match=r"only one of start_date .* and end_date .* is given"):
+    with pytest.raises(RequestRefused, match=r"Only one of start_date .* and end_date .* is given"):
         requested_days(DAY, start=start, end=end, today=TODAY)
+
+
+def test_a_day_beside_a_range_is_refused() -> None:
+    """R2: which of the two was meant, nobody can tell."""
+    with pytest.raises(RequestRefused, match=r"Both a date \(2025-11-10\) and a range \(2025-11-01 to 2025-11-02\)"):
+        requested_days(DAY, named=True, start="2025-11-01", end="2025-11-02", today=TODAY)
+    assert requested_days(DAY, named=True, start="", end=None, today=TODAY) == [DAY]
 
 
 def test_a_range_that_ends_before_it_starts_is_refused() -> None:
@@ -61,7 +68,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
 
 def test_a_day_that_is_not_over_is_refused_unless_a_part_of_today_is_wanted() -> None:
     """R2."""
-    refused = r"cvas: 2025-11-11 is not over \(today is 2025-11-11\)"
+    refused = r"2025-11-11 is not over \(today is 2025-11-11\)"
     with pytest.raises(RequestRefused, match=refused):
         requested_days(TODAY, today=TODAY)
     with pytest.raises(RequestRefused, match=refused):
@@ -75,7 +82,7 @@ def test_bounds_are_a_range_or_everything_up_to_yesterday() -> None:
     """R2, R60."""
     assert requested_bounds(start=None, end="", today=TODAY) == (None, DAY)
     assert requested_bounds(start="2025-11-01", end="2025-11-03", today=TODAY) == (date(2025, 11, 1), date(2025, 11, 3))
-    with pytest.raises(RequestRefused, match=r"only one of start_date .* and end_date .* is given"):
+    with pytest.raises(RequestRefused, match=r"Only one of start_date .* and end_date .* is given"):
         requested_bounds(start="2025-11-01", end=None, today=TODAY)
     with pytest.raises(RequestRefused, match="2025-11-11 is not over"):
         requested_bounds(start="2025-11-01", end="2025-11-11", today=TODAY)
