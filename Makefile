@@ -30,7 +30,7 @@ test-dags: $(VENV)/ready
 	$(BIN)/python -m pytest tests/dags $(ARGS)
 
 test-e2e: $(VENV)/ready
-	$(BIN)/python -m pytest tests/e2e $(ARGS)
+	$(BIN)/python -m pytest --timeout=3600 tests/e2e $(ARGS)
 
 check: $(VENV)/ready  ## style, types, import rules, SQL, generated docs
 	$(BIN)/ruff check .

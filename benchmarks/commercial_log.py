@@ -119,6 +119,7 @@ class Station:
     def __init__(self, folder: Path, scale: float) -> None:
         self.root = folder / f"station {scale:g}"
         self.scale = scale
+        self.data.root.mkdir(parents=True, exist_ok=True)
         for day in (DAY, NEXT_DAY):
             if not (self.share(day) / WORKBOOK).exists():
                 publish(self.share(day), day, scale=scale)

@@ -11,18 +11,18 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 import sqlalchemy as sa
 
+from sandbox.servers.base import wait
 from sandbox.servers.child import accepts_connections, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -35,8 +35,11 @@ COMPONENTS = {
     "triggerer": ("--skip-serve-logs",),
 }
 USER = "admin"
+ENDED = ("success", "failed")
+PATIENCE = 600.0  # seconds for what takes a few, on the busiest machine
 
 Json = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class AirflowError(RuntimeError):
@@ -109,6 +112,7 @@ class Airflow:
                 # The supervisor of a task often misses its end and looks again after this time: by default a failure is
                 # known 5 s late.
                 workers__min_heartbeat_interval=1,
+                workers__execution_api_timeout=60,  # a task gives up when five answers took longer, by default 5 s
                 dag_processor__refresh_interval=10,
                 dag_processor__min_file_process_interval=5,
                 logging__base_log_folder=self.logs / "tasks",
@@ -136,10 +140,10 @@ class Airflow:
     ) -> None:
         self.stop()
 
-    def start(self, *, timeout: float = 120.0) -> None:
+    def start(self) -> None:
         """Prepare the database, serialise the DAGs, start the components and wait until all report to be healthy.
 
-        Raises AirflowError, after stopping what had started, if a component ends or is not healthy in ``timeout`` s.
+        Raises AirflowError, after stopping what had started, if a component ends or is not healthy in PATIENCE.
         """
         if self._reapers:
             raise AirflowError(f"The Airflow in {self.home} is running already.")
@@ -156,7 +160,7 @@ class Airflow:
                 with (self.logs / f"{component}.log").open("wb") as log:
                     self._reapers[component] = self._spawn(component, *options, stdin=stdin, stdout=log)
             os.close(stdin)
-            self._wait_until_healthy(began, timeout)
+            self._wait_until_healthy(began)
         except BaseException:
             self.stop()
             raise
@@ -188,17 +192,14 @@ class Airflow:
             os.close(lifeline)
         return subprocess.CompletedProcess(["airflow", *args], process.returncode, output, errors)
 
-    def wait_for_dags(self, dag_ids: Collection[str], *, timeout: float = 60.0) -> None:
+    def wait_for_dags(self, dag_ids: Collection[str]) -> None:
         """Wait until all ``dag_ids`` are known; raises AirflowError with the missing ones and the import errors."""
-        missing = set(dag_ids)
-        for _ in _until(timeout):
+        if not self.api.wait(lambda: set(dag_ids) <= self.api.dag_ids(), PATIENCE):
             missing = set(dag_ids) - self.api.dag_ids()
-            if not missing:
-                return
-        raise AirflowError(
-            f"After {timeout:.0f} s these DAGs are still unknown: {', '.join(sorted(missing))}. "
-            f"Import errors: {json.dumps(self.api.import_errors(), indent=1)}\n{self._tail('dag-processor')}"
-        )
+            raise AirflowError(
+                f"After {PATIENCE:.0f} s these DAGs are still unknown: {', '.join(sorted(missing))}. "
+                f"Import errors: {json.dumps(self.api.import_errors(), indent=1)}\n{self._tail('dag-processor')}"
+            )
 
     def _spawn(
         self, *args: str, stdin: int, stdout: int | IO[bytes], stderr: int = subprocess.STDOUT
@@ -246,20 +247,21 @@ class Airflow:
             "pools": self.pools.read_text() if self.pools else None,
         }
 
-    def _wait_until_healthy(self, began: datetime, timeout: float) -> None:
+    def _wait_until_healthy(self, began: datetime) -> None:
         unhealthy = set(COMPONENTS)
-        for _ in _until(timeout):
+
+        def all_healthy() -> bool:
             for component, reaper in self._reapers.items():
                 if reaper.poll() is not None:
                     raise AirflowError(f"{component} ended with code {reaper.returncode}.\n{self._tail(component)}")
-            still = unhealthy - self.api.healthy_components(since=began)
-            for component in unhealthy - still:
+            for component in unhealthy & self.api.healthy_components(since=began):
+                unhealthy.remove(component)
                 self.on_progress(f"{component} is healthy")
-            unhealthy = still
-            if not unhealthy:
-                return
-        tails = "\n".join(self._tail(component) for component in COMPONENTS if component in unhealthy)
-        raise AirflowError(f"Not healthy after {timeout:.0f} s: {', '.join(sorted(unhealthy))}.\n{tails}")
+            return not unhealthy
+
+        if not wait(all_healthy, timeout=PATIENCE):
+            tails = "\n".join(self._tail(component) for component in COMPONENTS if component in unhealthy)
+            raise AirflowError(f"Not healthy after {PATIENCE:.0f} s: {', '.join(sorted(unhealthy))}.\n{tails}")
 
     def _tail(self, component: str) -> str:
         log = self.logs / f"{component}.log"
@@ -283,7 +285,7 @@ class Api:
         """Send one request below ``/api/v2/``; returns the JSON body, raises AirflowError with the server's text."""
         if self._client is None:
             # trust_env=False: a proxy of the surrounding environment must not see, nor break, a loopback call
-            self._client = httpx.Client(base_url=f"{self._url}/api/v2/", auth=self._auth, timeout=30, trust_env=False)
+            self._client = httpx.Client(base_url=f"{self._url}/api/v2/", auth=self._auth, timeout=120, trust_env=False)
         response = self._client.request(method, path, **options)
         if response.is_error:
             raise AirflowError(f"{method} {path} was answered {response.status_code}: {response.text}")
@@ -292,7 +294,7 @@ class Api:
     def healthy_components(self, *, since: datetime) -> set[str]:
         """Return the components that answer, with a heartbeat not older than ``since``."""
         try:
-            health = self.request("GET", "monitor/health", auth=None, timeout=5)
+            health = self.request("GET", "monitor/health", auth=None, timeout=30)
         except (httpx.TransportError, AirflowError):
             return set()
         healthy = {"api-server"} if health["metadatabase"]["status"] == "healthy" else set()
@@ -327,15 +329,28 @@ class Api:
         """Return all runs of the DAG, oldest first."""
         return list(self._pages(f"dags/{dag_id}/dagRuns", "dag_runs", order_by="id"))
 
-    def wait_run(self, dag_id: str, run_id: str, timeout: float = 60.0) -> str:
+    def wait(self, holds: Callable[[], Result], timeout: float) -> Result | None:
+        """Wait until what ``holds`` asks the API is true; returns it. A connection that fails is no answer yet."""
+
+        def asked() -> Result | None:
+            try:
+                return holds()
+            except httpx.TransportError:
+                return None
+
+        return wait(asked, timeout=timeout)
+
+    def wait_run(self, dag_id: str, run_id: str, timeout: float = PATIENCE) -> str:
         """Wait until the run has ended; returns "success" or "failed"."""
-        run: Json = {}
-        for _ in _until(timeout):
-            run = self.request("GET", _run_path(dag_id, run_id))
-            if run["state"] in ("success", "failed"):
-                return str(run["state"])
+
+        def ended() -> str | None:
+            state = self.request("GET", _run_path(dag_id, run_id))["state"]
+            return str(state) if state in ENDED else None
+
+        if state := self.wait(ended, timeout):
+            return state
         tasks = {task["task_id"]: task["state"] for task in self.task_instances(dag_id, run_id)}
-        raise AirflowError(f"{dag_id} {run_id} is still {run['state']} after {timeout:.0f} s; tasks: {tasks}")
+        raise AirflowError(f"{dag_id} {run_id} has not ended after {timeout:.0f} s; tasks: {tasks}")
 
     def wait_for_run(
         self,
@@ -343,13 +358,18 @@ class Api:
         matches: Callable[[Json], bool] = lambda _: True,
         *,
         partition_key: str | None = None,
-        timeout: float = 60.0,
+        timeout: float = PATIENCE,
     ) -> Json:
         """Wait until somebody else (a schedule, an asset event) has started a run like this; returns the newest one."""
-        for _ in _until(timeout):
+
+        def newest() -> Json | None:
             for run in reversed(self.runs(dag_id)):
                 if partition_key in (None, run["partition_key"]) and matches(run):
                     return run
+            return None
+
+        if run := self.wait(newest, timeout):
+            return run
         known = [(run["dag_run_id"], run["partition_key"], run["state"]) for run in self.runs(dag_id)]
         raise AirflowError(f"No matching run of {dag_id} in {timeout:.0f} s; its runs: {known}")
 
@@ -379,15 +399,21 @@ class Api:
 
     def asset_events(self, name: str | None = None) -> list[Json]:
         """Return the events of all assets, or of the one called ``name``, oldest first."""
-        # Until a run that an event has created starts, Airflow 3.3 answers 500: it expects the start's time.
-        for left in range(50, -1, -1):
+
+        events: list[Json] = []
+
+        def answered() -> bool:
             try:
-                events = list(self._pages("assets/events", "asset_events", order_by="timestamp"))
-                break
+                events[:] = self._pages("assets/events", "asset_events", order_by="timestamp")
             except AirflowError as error:
-                if " 500: " not in str(error) or not left:
+                # Until a run that an event has created starts, Airflow 3.3 answers so: it expects the start's time.
+                if " 500: " not in str(error):
                     raise
-            time.sleep(0.2)
+                return False
+            return True
+
+        if not self.wait(answered, PATIENCE):
+            raise AirflowError(f"The events of assets could not be read for {PATIENCE:.0f} s.")
         return [event for event in events if name in (None, event["name"])]
 
     def _pages(self, path: str, field: str, **params: str) -> Iterator[Json]:
@@ -453,15 +479,6 @@ def _write_private(file: Path, text: str) -> None:
     file.touch(mode=0o600)
     file.chmod(0o600)
     file.write_text(text)
-
-
-def _until(timeout: float) -> Iterator[None]:
-    """Yield five times a second until ``timeout`` s are over, and at least once."""
-    deadline = time.monotonic() + timeout
-    yield
-    while time.monotonic() < deadline:
-        time.sleep(0.2)
-        yield
 
 
 def _last_lines(text: str, count: int = 40) -> str:

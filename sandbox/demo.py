@@ -7,26 +7,28 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.airflow import REPOSITORY, Airflow
+from sandbox.airflow import ENDED, PATIENCE, REPOSITORY, Airflow
 from sandbox.servers.postgres import PostgresServer
 from sandbox.servers.sinks import NotificationSink
 from sandbox.world import World, worlds
 
 POOLS = REPOSITORY / "plugins" / "dagkit" / "pools.json"
-ENDED = ("success", "failed")
 
 
 @contextmanager
 def running_estate(
-    state: Path, systems: Sequence[World], *, port: int = 0, say: Any = print
+    state: Path, systems: Sequence[World], *, port: int = 0, env: Mapping[str, str] = {}, say: Any = print
 ) -> Iterator[tuple[Airflow, NotificationSink]]:
-    """The estate on this machine: PostgreSQL, the given systems' outside worlds, a notification sink and Airflow."""
+    """The estate on this machine: PostgreSQL, the given systems' outside worlds, a notification sink and Airflow.
+
+    ``env`` is what Airflow finds in its environment beside the connections.
+    """
     state.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         say("starting PostgreSQL and the outside world")
@@ -45,7 +47,7 @@ def running_estate(
             state / "airflow",
             dags=REPOSITORY / "dags",
             plugins=REPOSITORY / "plugins",
-            env={f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()},
+            env={**env, **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}},
             database_url=postgres.create_database("airflow").replace("postgresql://", "postgresql+psycopg2://"),
             pools=POOLS,
             port=port,
@@ -117,14 +119,14 @@ def _trigger(airflow: Airflow, dag_id: str, conf: dict[str, str]) -> None:
         raise SystemExit(f"airflow dags trigger {dag_id} failed:\n{done.stderr[-2000:]}")
 
 
-def _watch(airflow: Airflow, before: dict[str, set[str]], screen: Screen, *, timeout: float = 300.0) -> bool:
+def _watch(airflow: Airflow, before: dict[str, set[str]], screen: Screen) -> bool:
     """Show one line per DAG until each has a new run that ended; whether all succeeded."""
     states: dict[str, str] = {}
     began = time.monotonic()
     for dag_id, known in before.items():
         while states.get(dag_id) not in ENDED:
-            if time.monotonic() - began > timeout:
-                screen.line(dag_id, f"{dag_id:<32} gave up waiting after {timeout:.0f} s", final=True)
+            if time.monotonic() - began > PATIENCE:
+                screen.line(dag_id, f"{dag_id:<32} gave up waiting after {PATIENCE:.0f} s", final=True)
                 return False
             new = [run for run in airflow.api.runs(dag_id) if run["dag_run_id"] not in known]
             if new:

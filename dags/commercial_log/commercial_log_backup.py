@@ -5,7 +5,8 @@
 **Writes** `database_backup_YYYYMMDD_HHMMSS.db` to the store of connection `commercial_log_backup` (S3, Dropbox or a
 folder); after the upload was verified, removes all but the newest seven.
 
-**Re-run** Safe, makes another snapshot. A second start while one runs is skipped.
+**Re-run** Safe, makes another snapshot. A run that is triggered while another one works waits for its end; where a
+backup is at work all the same, started from the command line for instance, it ends as skipped.
 
 **If it fails** all earlier backups are still there: nothing is pruned before a verified upload. Refused credentials:
 renew them in the connection. Hash mismatch: clear the task; if it stays, check disk and network.
@@ -14,7 +15,7 @@ renew them in the connection. Hash mismatch: clear the task; if it stays, check 
 from datetime import timedelta
 
 from airflow.sdk import dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from dagkit import assets, connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 LONGEST_WAIT = timedelta(minutes=30)
@@ -26,7 +27,7 @@ LONGEST_WAIT = timedelta(minutes=30)
         timezone="America/Los_Angeles",
         jitter=timedelta(minutes=5),
     ),
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("commercial_log", __doc__, kind="maintain", timeout=timedelta(hours=2)),
 )
 def commercial_log_backup() -> None:
@@ -60,7 +61,7 @@ def commercial_log_backup() -> None:
         data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
         with ExitStack() as opened:
             with data.preparing(JOB, day):
-                settings = Settings.from_mapping(connections.settings("commercial_log"))
+                settings = connections.settings("commercial_log", Settings)
                 database = connections.sqlite_file(connections.COMMERCIAL_LOG_DB)
                 store = opened.enter_context(connections.open_object_store(connections.COMMERCIAL_LOG_BACKUP))
             try:

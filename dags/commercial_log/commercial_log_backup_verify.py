@@ -4,7 +4,7 @@
 
 **Writes** nothing that stays; the result lists all names, newest first, and the one that was verified.
 
-**Re-run** Safe at any time; a nightly backup that starts meanwhile has to wait.
+**Re-run** Safe at any time; the nightly backup does not wait for it.
 
 **If it fails** the message says whether there is no such backup, the store cannot be reached, or what arrived is
 damaged. A damaged one is of no use: verify an older one by name, and find out why before the next night.
@@ -12,19 +12,14 @@ damaged. A damaged one is of no use: verify an older one by name, and find out w
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, task
-from dagkit import connections, partitions, policies
+from airflow.sdk import dag, task
+from dagkit import connections, forms, partitions, policies
 
 
 @dag(
     schedule=None,
     params={
-        "name": Param(
-            None,
-            type=["null", "string"],
-            title="Backup",
-            description="Name as in the store: database_backup_YYYYMMDD_HHMMSS.db. Empty: the newest.",
-        ),
+        "name": forms.backup_param("database_backup_YYYYMMDD_HHMMSS.db"),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="manual", timeout=timedelta(hours=2)),
 )

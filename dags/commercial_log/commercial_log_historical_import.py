@@ -3,7 +3,8 @@
 **Reads** a local workbook (sheet `Data`, `Commercials`, `Commercial Lines` or `Sheet1`, in that order).
 
 **Writes** the spots of all its months, closed or not, which are closed afterwards. With `skip_closed` closed months are
-left alone, as in the nightly update.
+left alone, as in the nightly update, and none is closed. Where the setting `grid_classification` is on, the places of
+those spots in the programme grid, too.
 
 **Re-run** Safe: the same workbook changes nothing.
 
@@ -15,7 +16,7 @@ stray row. `confirm_loss` only when those months are meant; they are closed for 
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, notifications, partitions, policies
+from dagkit import connections, forms, notifications, partitions, policies
 
 
 @dag(
@@ -30,16 +31,12 @@ from dagkit import connections, notifications, partitions, policies
             title="Year",
             description="Refuses a workbook with months of another year. Empty: any year.",
         ),
-        "skip_closed": Param(False, type="boolean", title="Leave closed months alone"),
-        "confirm_loss": Param(
-            False,
-            type="boolean",
-            title="Yes, also months that are not over or lose more than half of their spots",
-            description="They are closed for good with what the workbook has of them.",
+        "skip_closed": forms.flag_param("Leave closed months alone"),
+        "confirm_loss": forms.flag_param(
+            "Yes, also months that are not over or lose more than half of their spots",
+            "They are closed for good with what the workbook has of them.",
         ),
-        "dry_run": Param(
-            False, type="boolean", title="Dry run", description="Reports everything in the log, writes nothing."
-        ),
+        "dry_run": forms.flag_param("Dry run", "Reports everything in the log, writes nothing."),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="manual", timeout=timedelta(hours=1)),
 )
@@ -57,7 +54,7 @@ def commercial_log_historical_import() -> None:
         day = partitions.today(ZONE)
         data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
         with data.preparing(RECAP_JOB, day):
-            settings = Settings.from_mapping(connections.settings("commercial_log"))
+            settings = connections.settings("commercial_log", Settings)
         result = load_bookings(
             connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database),
             data,
@@ -75,7 +72,25 @@ def commercial_log_historical_import() -> None:
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
 
-    load_bookings()
+    @task(pool=policies.COMMERCIAL_LOG_DB)
+    def classify_grid(loaded: dict, params: dict) -> dict:
+        """Place the loaded months' spots in the programme grid; only where the setting grid_classification is on."""
+        from datetime import UTC, datetime
+
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.commercial_log.config import Settings
+        from include.commercial_log.database import open_database
+        from include.commercial_log.grid import classify_grid
+
+        if params["dry_run"]:
+            raise AirflowSkipException("Dry run: nothing was loaded.")
+        if not connections.settings("commercial_log", Settings).grid_classification:
+            raise AirflowSkipException("The setting grid_classification is off.")
+        with connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database) as db:
+            return classify_grid(db, months=list(loaded["facts"]["months"]), now=datetime.now(UTC)).as_dict()
+
+    classify_grid(load_bookings())
 
 
 commercial_log_historical_import()

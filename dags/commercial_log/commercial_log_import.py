@@ -15,8 +15,8 @@ then clear the task. Half of the rows really gone: trigger with `allow_shrink`.
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from airflow.sdk import dag, task
+from dagkit import assets, connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
@@ -27,12 +27,9 @@ from dagkit.timetables import DailyPartitionTimetable
         jitter=timedelta(minutes=5),
     ),
     params={
-        "date": partitions.date_param(),
-        "allow_shrink": Param(
-            False,
-            type="boolean",
-            title="Accept fewer than half of the earlier rows",
-            description="Only when traffic confirms that the rows are really gone.",
+        "date": forms.date_param(),
+        "allow_shrink": forms.flag_param(
+            "Accept fewer than half of the earlier rows", "Only when traffic confirms that the rows are really gone."
         ),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="ingest"),
@@ -47,7 +44,7 @@ def commercial_log_import() -> None:
         day = partitions.business_day(ZONE)
         data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
         with data.preparing(JOB, day):
-            settings = Settings.from_mapping(connections.settings("commercial_log"))
+            settings = connections.settings("commercial_log", Settings)
         result = copy_workbook(
             connections.open_share(connections.COMMERCIAL_LOG_SHARE),
             data,

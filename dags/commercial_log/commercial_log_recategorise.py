@@ -2,7 +2,8 @@
 
 **Reads** all spots that are not Trade.
 
-**Writes** their categories and assignments, in one transaction; decisions of people stay.
+**Writes** their categories and assignments, in one transaction; decisions of people stay. Where the setting
+`grid_classification` is on, their places in the programme grid, too.
 
 **Re-run** Safe: the second time nothing changes.
 
@@ -11,13 +12,13 @@
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, task
-from dagkit import connections, partitions, policies
+from airflow.sdk import dag, task
+from dagkit import connections, forms, partitions, policies
 
 
 @dag(
     schedule=None,
-    params={"confirm": Param(False, type="boolean", title="Yes, decide every spot anew")},
+    params={"confirm": forms.flag_param("Yes, decide every spot anew")},
     **policies.dag_settings("commercial_log", __doc__, kind="manual", timeout=timedelta(hours=1)),
 )
 def commercial_log_recategorise() -> None:
@@ -38,7 +39,23 @@ def commercial_log_recategorise() -> None:
             day=partitions.today(ZONE),
         ).as_dict()
 
-    recategorise_all()
+    @task(pool=policies.COMMERCIAL_LOG_DB)
+    def classify_grid() -> dict:
+        """Place the spots of all months in the programme grid; only where the setting grid_classification is on."""
+        from datetime import UTC, datetime
+
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from include.commercial_log.config import Settings
+        from include.commercial_log.database import open_database
+        from include.commercial_log.grid import classify_grid
+
+        if not connections.settings("commercial_log", Settings).grid_classification:
+            raise AirflowSkipException("The setting grid_classification is off.")
+        with connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database) as db:
+            return classify_grid(db, now=datetime.now(UTC)).as_dict()
+
+    recategorise_all() >> classify_grid()
 
 
 commercial_log_recategorise()

@@ -10,7 +10,7 @@
 """
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, partitions, policies
+from dagkit import connections, forms, partitions, policies
 
 FILTERS = {
     "all": "All that need a decision",
@@ -26,7 +26,7 @@ FILTERS = {
 @dag(
     schedule=None,
     params={
-        "date": partitions.date_param(),
+        "date": forms.date_param(),
         "filter": Param("all", type="string", enum=[*FILTERS], values_display=FILTERS, title="Which spots"),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="manual"),

@@ -12,7 +12,7 @@ move it aside (or restore it) and clear the task.
 """
 
 from airflow.sdk import dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from dagkit import assets, connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
@@ -20,7 +20,7 @@ from dagkit.timetables import DailyPartitionTimetable
     schedule=DailyPartitionTimetable(
         policies.cron("commercial_log_rotation", "30 2 * * 0"), timezone="America/Los_Angeles"
     ),
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("commercial_log", __doc__, kind="maintain"),
 )
 def commercial_log_rotation() -> None:
@@ -33,7 +33,7 @@ def commercial_log_rotation() -> None:
         day = partitions.business_day(ZONE)
         data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
         with data.preparing(JOB, day):
-            settings = Settings.from_mapping(connections.settings("commercial_log"))
+            settings = connections.settings("commercial_log", Settings)
         result = rotate_files(data, day=day, today=partitions.today(ZONE), settings=settings)
         notifications.tell_warnings(result.warnings)
         return partitions.publish(assets.COMMERCIAL_LOG_ARCHIVES, day, result.as_dict())

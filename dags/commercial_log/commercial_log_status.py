@@ -11,7 +11,7 @@ loaded for a day, which no failed run would say.
 """
 
 from airflow.sdk import dag, task
-from dagkit import connections, notifications, partitions, policies
+from dagkit import connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
@@ -19,7 +19,7 @@ from dagkit.timetables import DailyPartitionTimetable
     schedule=DailyPartitionTimetable(
         policies.cron("commercial_log_status", "0 6 * * *"), timezone="America/Los_Angeles"
     ),
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("commercial_log", __doc__, kind="monitor"),
 )
 def commercial_log_status() -> None:

@@ -13,13 +13,13 @@ the one already loaded is refused unless `force_stale` is set.
 """
 
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from dagkit import assets, connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=assets.COMMERCIAL_LOG_WORKBOOK),
     params={
-        "date": partitions.date_param(),
+        "date": forms.date_param(),
         "data_file": Param(
             None,
             type=["null", "string"],
@@ -33,17 +33,11 @@ from dagkit import assets, connections, notifications, partitions, policies
             title="Rejected rows to accept",
             description="Empty: the setting max_rejects; without it 5 % of the rows, at least 20.",
         ),
-        "force_stale": Param(
-            False,
-            type="boolean",
-            title="Load an older day over a newer one",
-            description="The next import puts today's state back.",
+        "force_stale": forms.flag_param(
+            "Load an older day over a newer one", "The next import puts today's state back."
         ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Reports everything in the log, writes nothing; its tasks end as skipped.",
+        "dry_run": forms.flag_param(
+            "Dry run", "Reports everything in the log, writes nothing; its tasks end as skipped."
         ),
     },
     **policies.dag_settings("commercial_log", __doc__, kind="transform"),
@@ -66,7 +60,7 @@ def commercial_log_update() -> None:
         day = partitions.business_day(ZONE)
         data = DataRoot(connections.path_of(connections.COMMERCIAL_LOG_FILES))
         with data.preparing(JOB, day):
-            settings = Settings.from_mapping(connections.settings("commercial_log"))
+            settings = connections.settings("commercial_log", Settings)
         if params["max_rejects"] is not None:
             settings = replace(settings, max_rejects=params["max_rejects"])
         result = load_bookings(
@@ -99,7 +93,7 @@ def commercial_log_update() -> None:
         from include.commercial_log.database import open_database
         from include.commercial_log.grid import classify_grid
 
-        if not Settings.from_mapping(connections.settings("commercial_log")).grid_classification:
+        if not connections.settings("commercial_log", Settings).grid_classification:
             raise AirflowSkipException("The setting grid_classification is off.")
         with connections.open_sqlite(connections.COMMERCIAL_LOG_DB, open_database) as db:
             return classify_grid(db, months=list(loaded["facts"]["months"]), now=datetime.now(UTC)).as_dict()

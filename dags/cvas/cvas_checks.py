@@ -16,13 +16,13 @@ keep the report.
 from datetime import timedelta
 
 from airflow.sdk import dag, task
-from dagkit import connections, notifications, partitions, policies
+from dagkit import connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
     schedule=DailyPartitionTimetable(policies.cron("cvas_checks", "0 15 * * 0"), timezone="Europe/Madrid"),
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="monitor", timeout=timedelta(hours=2)),
 )
 def cvas_checks() -> None:
@@ -31,15 +31,18 @@ def cvas_checks() -> None:
         """Completeness, duplicates, schema, shares of nulls, sizes, timings."""
         from datetime import UTC, datetime
 
-        from include.cvas.checks_transactions import check_transactions
+        from include.cvas.checks_transactions import JOB, check_transactions
         from include.cvas.config import ZONE, Lake, Settings
 
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = check_transactions(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
             today=partitions.today(ZONE),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
@@ -49,15 +52,18 @@ def cvas_checks() -> None:
         """The view's quality, months, money, schema, and the comparison with a full rebuild."""
         from datetime import UTC, datetime
 
-        from include.cvas.checks_subscriptions import check_subscriptions
+        from include.cvas.checks_subscriptions import JOB, check_subscriptions
         from include.cvas.config import ZONE, Lake, Settings
 
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = check_subscriptions(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
             today=partitions.today(ZONE),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
@@ -67,14 +73,17 @@ def cvas_checks() -> None:
         """Phones and user ids that do not look like one, and those that share another's."""
         from datetime import UTC, datetime
 
-        from include.cvas.checks_users import check_users
+        from include.cvas.checks_users import JOB, check_users
         from include.cvas.config import ZONE, Lake, Settings
 
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = check_users(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()

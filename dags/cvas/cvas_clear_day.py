@@ -15,7 +15,9 @@ from dagkit import connections, notifications, policies
 
 @dag(
     schedule=None,
-    params={"date": Param(type="string", format="date", title="Day", description="The day whose fetched files are deleted.")},
+    params={
+        "date": Param(type="string", format="date", title="Day", description="The day whose fetched files are deleted.")
+    },
     **policies.dag_settings("cvas", __doc__, kind="manual"),
 )
 def cvas_clear_day() -> None:
@@ -25,14 +27,12 @@ def cvas_clear_day() -> None:
         from datetime import UTC, date, datetime
 
         from include.cvas.config import Lake, Settings
-        from include.cvas.housekeeping import clear_day
+        from include.cvas.housekeeping import CLEAR_JOB, clear_day
 
-        result = clear_day(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=date.fromisoformat(params["date"]),
-            now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
-        )
+        day, lake = date.fromisoformat(params["date"]), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(CLEAR_JOB, day):
+            settings = connections.settings("cvas", Settings)
+        result = clear_day(lake, day=day, now=datetime.now(UTC), settings=settings)
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
 

@@ -12,21 +12,18 @@ put it right (`cvas_mastercpc` makes it from the catalogue) and clear the task. 
 a warning; they count as `UNKNOWN`.
 """
 
-from airflow.sdk import Param, PartitionedAssetTimetable, dag, get_current_context, task
-from dagkit import assets, connections, notifications, partitions, policies
+from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
+from dagkit import assets, connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=assets.CVAS_LAKE),
     params={
-        **partitions.range_params(),
-        "missing": Param(
-            False,
-            type="boolean",
-            title="All missing days",
-            description="Those of the lake that were never counted, instead of the above.",
+        **forms.range_params(),
+        "missing": forms.flag_param(
+            "All missing days", "Those of the lake that were never counted, instead of the above."
         ),
-        "force": Param(False, type="boolean", title="Count again what is there"),
+        "force": forms.flag_param("Count again what is there"),
     },
     **policies.dag_settings("cvas", __doc__, kind="publish"),
 )
@@ -37,19 +34,21 @@ def cvas_counters() -> None:
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.counters import count_transactions, missing_days
+        from include.cvas.counters import JOB, count_transactions, missing_days
 
         lake = Lake(connections.path_of(connections.CVAS_LAKE))
         loaded = bool(get_current_context().get("partition_key"))
         # Who loaded a day that is not over said so.
         requested = partitions.requested_days(ZONE, params, allow_partial=loaded)
-        days = missing_days(lake) if params["missing"] else requested
+        with lake.preparing(JOB, requested[-1]):
+            settings = connections.settings("cvas", Settings)
+            days = missing_days(lake) if params["missing"] else requested
         result = count_transactions(
             lake,
             days=days,
             day=requested[-1],
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             # A day that was loaded again has to be counted again.
             force=params["force"] or loaded,
         )

@@ -11,14 +11,14 @@ message says what to do; if it waits, see what it waits for. The chain goes on b
 """
 
 from airflow.sdk import MultipleCronTriggerTimetable, dag, task
-from dagkit import connections, partitions, policies
+from dagkit import connections, forms, partitions, policies
 
 
 @dag(
     schedule=MultipleCronTriggerTimetable(
         *policies.cron("cvas_deadlines", "25 8 * * *; 30 11 * * *; 0 13 * * *").split("; "), timezone="Europe/Madrid"
     ),
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="monitor"),
 )
 def cvas_deadlines() -> None:

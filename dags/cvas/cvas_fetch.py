@@ -16,28 +16,20 @@ only that type (`types`). Neither activations nor renewals on a day that really 
 
 from datetime import timedelta
 
-from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from airflow.sdk import PartitionedAssetTimetable, dag, task
+from dagkit import assets, connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=assets.CVAS_USER_BASE),
     params={
-        **partitions.range_params(),
-        "types": Param(
-            "all", type="string", title="Types", description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND"
+        **forms.range_params(),
+        "types": forms.names_param("Types", "ACT, RENO, DCT, PPD, CNR, RFND"),
+        "allow_empty": forms.flag_param(
+            "Accept a day without any activation and renewal", "Only when the source's owner confirms it."
         ),
-        "allow_empty": Param(
-            False,
-            type="boolean",
-            title="Accept a day without any activation and renewal",
-            description="Only when the source's owner confirms it.",
-        ),
-        "allow_partial": Param(
-            False,
-            type="boolean",
-            title="Fetch today as far as it is",
-            description="The day is marked incomplete and not loaded by itself.",
+        "allow_partial": forms.flag_param(
+            "Fetch today as far as it is", "The day is marked incomplete and not loaded by itself."
         ),
     },
     **policies.dag_settings("cvas", __doc__, kind="ingest", timeout=timedelta(hours=2)),
@@ -48,16 +40,18 @@ def cvas_fetch() -> None:
         """The days asked for; fails before anything is touched if they make no sense or the source cannot be read."""
         from functools import partial
 
-        from include.cvas.config import ZONE, Settings
+        from include.cvas.config import ZONE, Lake, Settings
         from include.cvas.contract import types_named
-        from include.cvas.fetch import check_source
+        from include.cvas.fetch import JOB, check_source
 
         types_named(params["types"])
         days = partitions.requested_days(ZONE, params, allow_partial=params["allow_partial"])
-        check_source(
-            partial(connections.open_postgres, connections.CVAS_NOVA_DB, through=connections.CVAS_NOVA_SSH),
-            settings=Settings.from_mapping(connections.settings("cvas")),
-        )
+        with Lake(connections.path_of(connections.CVAS_LAKE)).preparing(JOB, days[0]):
+            check_source(
+                partial(connections.open_postgres, connections.CVAS_NOVA_DB, through=connections.CVAS_NOVA_SSH),
+                day=days[0],
+                settings=connections.settings("cvas", Settings),
+            )
         return [day.isoformat() for day in days]
 
     @task(
@@ -74,17 +68,19 @@ def cvas_fetch() -> None:
 
         from include.cvas.config import ZONE, Lake, Settings
         from include.cvas.contract import types_named
-        from include.cvas.fetch import fetch_transactions
+        from include.cvas.fetch import JOB, fetch_transactions
         from include.cvas.manifest import is_complete
 
         lake, about = Lake(connections.path_of(connections.CVAS_LAKE)), date.fromisoformat(day)
+        with lake.preparing(JOB, about):
+            settings = connections.settings("cvas", Settings)
         result = fetch_transactions(
             partial(connections.open_postgres, connections.CVAS_NOVA_DB, through=connections.CVAS_NOVA_SSH),
             lake,
             day=about,
             types=types_named(params["types"]),
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             allow_empty=params["allow_empty"],
             partial=about == partitions.today(ZONE),
         )

@@ -17,27 +17,20 @@ needs `force`. The counters have to be counted again: a warning names the days t
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, notifications, partitions, policies
+from dagkit import connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=None,
     params={
         "folder": Param(type="string", minLength=1, title="Folder", description="Full path on the worker."),
-        "types": Param(
-            "all", type="string", title="Types", description="all, or some of: ACT, RENO, DCT, PPD, CNR, RFND"
+        "types": forms.names_param("Types", "ACT, RENO, DCT, PPD, CNR, RFND"),
+        "days_only": forms.flag_param(
+            "Replace only the days that the files have",
+            "To close a gap. Off: the files are all there is; days they do not have go.",
         ),
-        "days_only": Param(
-            False,
-            type="boolean",
-            title="Replace only the days that the files have",
-            description="To close a gap. Off: the files are all there is; days they do not have go.",
-        ),
-        "force": Param(
-            False,
-            type="boolean",
-            title="Accept fewer than half of a day's rows",
-            description="Only when the files are known to be right.",
+        "force": forms.flag_param(
+            "Accept fewer than half of a day's rows", "Only when the files are known to be right."
         ),
     },
     **policies.dag_settings("cvas", __doc__, kind="manual", timeout=timedelta(hours=2)),
@@ -51,15 +44,18 @@ def cvas_historical_import() -> None:
 
         from include.cvas.config import ZONE, Lake, Settings
         from include.cvas.contract import types_named
-        from include.cvas.history import import_history
+        from include.cvas.history import JOB, import_history
 
+        day, lake = partitions.today(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = import_history(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
+            lake,
             Path(params["folder"]),
             types=types_named(params["types"]),
-            day=partitions.today(ZONE),
+            day=day,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             days_only=params["days_only"],
             force=params["force"],
         )

@@ -15,13 +15,13 @@ credentials: renew them in the connection. No space: the disk report in the log 
 from datetime import timedelta
 
 from airflow.sdk import dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from dagkit import assets, connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
     schedule=DailyPartitionTimetable(policies.cron("cvas_housekeeping", "0 6 * * *"), timezone="Europe/Madrid"),
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="maintain", timeout=timedelta(hours=2)),
 )
 def cvas_housekeeping() -> None:
@@ -31,14 +31,17 @@ def cvas_housekeeping() -> None:
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.housekeeping import clean_up
+        from include.cvas.housekeeping import JOB, clean_up
 
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = clean_up(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
             today=partitions.today(ZONE),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
@@ -46,44 +49,41 @@ def cvas_housekeeping() -> None:
     @task(outlets=[assets.CVAS_BACKUP], pool=policies.CVAS_LAKE)
     def back_up() -> dict:
         """Copy, verify, prune."""
+        from contextlib import ExitStack
         from datetime import UTC, datetime
 
-        from include.cvas.backup import back_up
+        from include.cvas.backup import JOB, back_up
         from include.cvas.config import ZONE, Lake, Settings
 
-        day = partitions.business_day(ZONE)
-        with connections.open_object_store(connections.CVAS_BACKUP) as store:
-            result = back_up(
-                store,
-                Lake(connections.path_of(connections.CVAS_LAKE)),
-                day=day,
-                now=datetime.now(UTC),
-                settings=Settings.from_mapping(connections.settings("cvas")),
-            )
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with ExitStack() as opened:
+            with lake.preparing(JOB, day):
+                settings = connections.settings("cvas", Settings)
+                store = opened.enter_context(connections.open_object_store(connections.CVAS_BACKUP))
+            result = back_up(store, lake, day=day, now=datetime.now(UTC), settings=settings)
         notifications.tell_warnings(result.warnings)
         return partitions.publish(assets.CVAS_BACKUP, day, result.as_dict())
 
     @task(pool=policies.CVAS_LAKE)
     def archive_months() -> dict:
         """Copies old partitions to the store as well, where the setting archive_after_months says so."""
+        from contextlib import ExitStack
         from datetime import UTC, datetime
 
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from include.cvas.backup import archive_months
+        from include.cvas.backup import ARCHIVE_JOB, archive_months
         from include.cvas.config import ZONE, Lake, Settings
 
-        settings = Settings.from_mapping(connections.settings("cvas"))
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(ARCHIVE_JOB, day):
+            settings = connections.settings("cvas", Settings)
         if not settings.archive_after_months:
             raise AirflowSkipException("The setting archive_after_months is 0.")
-        with connections.open_object_store(connections.CVAS_BACKUP) as store:
-            result = archive_months(
-                store,
-                Lake(connections.path_of(connections.CVAS_LAKE)),
-                day=partitions.business_day(ZONE),
-                now=datetime.now(UTC),
-                settings=settings,
-            )
+        with ExitStack() as opened:
+            with lake.preparing(ARCHIVE_JOB, day):
+                store = opened.enter_context(connections.open_object_store(connections.CVAS_BACKUP))
+            result = archive_months(store, lake, day=day, now=datetime.now(UTC), settings=settings)
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
 

@@ -6,19 +6,21 @@
 
 **Re-run** Safe: the same workbook leaves the file byte for byte as it is.
 
+**Then** a warning names the days that were counted with the list before, to trigger `cvas_counters` with.
+
 **If it fails** the list is as it was. The message names sheet and missing columns, or the price points that would be
 lost; when they are really gone, trigger with `allow_lost`.
 """
 
 from airflow.sdk import Param, dag, task
-from dagkit import connections, notifications, partitions, policies
+from dagkit import connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=None,
     params={
         "workbook": Param(type="string", minLength=1, title="Workbook", description="Full path on the worker."),
-        "allow_lost": Param(False, type="boolean", title="Accept that price points of the present list are gone"),
+        "allow_lost": forms.flag_param("Accept that price points of the present list are gone"),
     },
     **policies.dag_settings("cvas", __doc__, kind="manual"),
 )
@@ -30,14 +32,17 @@ def cvas_mastercpc() -> None:
         from pathlib import Path
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.mastercpc import convert_catalogue
+        from include.cvas.mastercpc import JOB, convert_catalogue
 
+        day, lake = partitions.today(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = convert_catalogue(
             Path(params["workbook"]),
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.today(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             allow_lost=params["allow_lost"],
         )
         notifications.tell_warnings(result.warnings)

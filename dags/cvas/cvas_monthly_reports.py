@@ -10,13 +10,13 @@
 """
 
 from airflow.sdk import dag, task
-from dagkit import connections, notifications, partitions, policies
+from dagkit import connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
     schedule=DailyPartitionTimetable(policies.cron("cvas_monthly_reports", "0 14 1 * *"), timezone="Europe/Madrid"),
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="publish"),
 )
 def cvas_monthly_reports() -> None:
@@ -26,13 +26,16 @@ def cvas_monthly_reports() -> None:
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.monthly import write_reports
+        from include.cvas.monthly import JOB, write_reports
 
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = write_reports(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()

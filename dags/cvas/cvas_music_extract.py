@@ -10,12 +10,12 @@
 """
 
 from airflow.sdk import dag, task
-from dagkit import connections, notifications, partitions, policies
+from dagkit import connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=None,
-    params={"date": partitions.date_param()},
+    params={"date": forms.date_param()},
     **policies.dag_settings("cvas", __doc__, kind="manual"),
 )
 def cvas_music_extract() -> None:
@@ -25,13 +25,16 @@ def cvas_music_extract() -> None:
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.music import extract_music
+        from include.cvas.music import JOB, extract_music
 
+        day, lake = partitions.business_day(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = extract_music(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()

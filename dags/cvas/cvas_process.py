@@ -19,34 +19,26 @@ again.
 from datetime import timedelta
 
 from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from dagkit import assets, connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=PartitionedAssetTimetable(assets=assets.CVAS_FILES),
     params={
-        **partitions.range_params(),
+        **forms.range_params(),
         "steps": Param(
             "load and view", type="string", enum=["load and view", "load only", "view only"], title="What to do"
         ),
-        "full_rebuild": Param(
-            False,
-            type="boolean",
-            title="Build the view from nothing",
-            description="Off: only the subscriptions whose events changed.",
+        "full_rebuild": forms.flag_param(
+            "Build the view from nothing", "Off: only the subscriptions whose events changed."
         ),
-        "upsert": Param(
-            False,
-            type="boolean",
-            title="Keep rows the files do not have",
-            description="For special imports; normally a day becomes exactly what its files say.",
+        "upsert": forms.flag_param(
+            "Keep rows the files do not have", "For special imports; normally a day becomes exactly what its files say."
         ),
-        "allow_partial": Param(False, type="boolean", title="Load files of a day that was not over"),
-        "force": Param(
-            False,
-            type="boolean",
-            title="Accept fewer than half of a day's rows, fewer subscriptions or renewals, lost rows",
-            description="Only when the source's owner confirms it.",
+        "allow_partial": forms.flag_param("Load files of a day that was not over"),
+        "force": forms.flag_param(
+            "Accept fewer than half of a day's rows, fewer subscriptions or renewals, lost rows",
+            "Only when the source's owner confirms it.",
         ),
     },
     **policies.dag_settings("cvas", __doc__, kind="transform", timeout=timedelta(hours=2)),
@@ -71,14 +63,16 @@ def cvas_process() -> None:
         from datetime import UTC, date, datetime
 
         from include.cvas.config import Lake, Settings
-        from include.cvas.load import load_transactions
+        from include.cvas.load import JOB, load_transactions
 
-        about = date.fromisoformat(day)
+        lake, about = Lake(connections.path_of(connections.CVAS_LAKE)), date.fromisoformat(day)
+        with lake.preparing(JOB, about):
+            settings = connections.settings("cvas", Settings)
         result = load_transactions(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
+            lake,
             day=about,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             force=params["force"],
             upsert=params["upsert"],
             allow_partial=params["allow_partial"],
@@ -94,16 +88,19 @@ def cvas_process() -> None:
         from airflow.sdk.exceptions import AirflowSkipException
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.view import build_subscriptions
+        from include.cvas.view import JOB, build_subscriptions
 
         if params["steps"] == "load only":
             raise AirflowSkipException("Only the load was asked for.")
         day = partitions.requested_days(ZONE, params, allow_partial=params["allow_partial"])[-1]
+        lake = Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = build_subscriptions(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
+            lake,
             day=day,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             full=params["full_rebuild"],
             force=params["force"],
         )

@@ -13,13 +13,13 @@ fetched or imported again. Rows and euro before and after are logged and have to
 to trigger `cvas_counters` with.
 """
 
-from airflow.sdk import Param, dag, task
-from dagkit import connections, notifications, partitions, policies
+from airflow.sdk import dag, task
+from dagkit import connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=None,
-    params={"dry_run": Param(True, type="boolean", title="Dry run", description="Only shows the plan in the log.")},
+    params={"dry_run": forms.flag_param("Dry run", "Only shows the plan in the log.", on=True)},
     **policies.dag_settings("cvas", __doc__, kind="manual"),
 )
 def cvas_repair_refunds() -> None:
@@ -29,13 +29,16 @@ def cvas_repair_refunds() -> None:
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.refunds import repair_refunds
+        from include.cvas.refunds import JOB, repair_refunds
 
+        day, lake = partitions.today(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = repair_refunds(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.today(ZONE),
+            lake,
+            day=day,
             now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             dry_run=params["dry_run"],
         )
         notifications.tell_warnings(result.warnings)

@@ -13,21 +13,15 @@ used: name an older one. Afterwards trigger `cvas_process`: the next load takes 
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, task
-from dagkit import connections, notifications, partitions, policies
+from airflow.sdk import dag, task
+from dagkit import connections, forms, notifications, partitions, policies
 
 
 @dag(
     schedule=None,
     params={
-        "name": Param(
-            None,
-            type=["null", "string"],
-            title="Backup",
-            description="Name as in the store: cvas_backup_YYYYMMDD_HHMMSS.zip. Empty: the newest.",
-        ),
-        # No const=True: the form hides such a field and never lets anybody trigger.
-        "confirm": Param(False, type="boolean", title="Yes, replace them"),
+        "name": forms.backup_param("cvas_backup_YYYYMMDD_HHMMSS.zip"),
+        "confirm": forms.flag_param("Yes, replace them"),
     },
     **policies.dag_settings("cvas", __doc__, kind="manual", timeout=timedelta(hours=2)),
 )
@@ -35,25 +29,25 @@ def cvas_restore() -> None:
     @task(pool=policies.CVAS_LAKE)
     def restore_backup(params: dict) -> dict:
         """Download, verify, keep what is there, replace."""
+        from contextlib import ExitStack
         from datetime import UTC, datetime
 
-        from include.cvas.backup import restore_backup
+        from include.cvas.backup import RESTORE_JOB, restore_backup
         from include.cvas.config import ZONE, Lake, Settings
-        from include.errors import RequestRefused
 
-        if not params["confirm"]:
-            raise RequestRefused(
-                "cvas: restoring replaces view, catalogue and state.",
-                next_step="Trigger it again with confirm if that is what you want.",
-            )
-        with connections.open_object_store(connections.CVAS_BACKUP) as store:
+        day, lake = partitions.today(ZONE), Lake(connections.path_of(connections.CVAS_LAKE))
+        with ExitStack() as opened:
+            with lake.preparing(RESTORE_JOB, day):
+                settings = connections.settings("cvas", Settings)
+                store = opened.enter_context(connections.open_object_store(connections.CVAS_BACKUP))
             result = restore_backup(
                 store,
-                Lake(connections.path_of(connections.CVAS_LAKE)),
+                lake,
+                confirm=params["confirm"],
                 name=params["name"],
-                day=partitions.today(ZONE),
+                day=day,
                 now=datetime.now(UTC),
-                settings=Settings.from_mapping(connections.settings("cvas")),
+                settings=settings,
             )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()

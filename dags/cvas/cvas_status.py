@@ -9,20 +9,16 @@
 **If it fails** the message names what cannot be read.
 """
 
-from airflow.sdk import Param, dag, task
-from dagkit import connections, notifications, partitions, policies
+from airflow.sdk import dag, task
+from dagkit import connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
 @dag(
     schedule=DailyPartitionTimetable(policies.cron("cvas_status", "30 13 * * *"), timezone="Europe/Madrid"),
     params={
-        "data": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="A day's data",
-            description="Compares the day's files with the lake, type by type. Empty: only the stages.",
+        "files_of": forms.date_param(
+            "A day's files", "Compares the day's files with the lake, type by type. Empty: only the stages."
         )
     },
     **policies.dag_settings("cvas", __doc__, kind="monitor"),
@@ -37,8 +33,8 @@ def cvas_status() -> None:
         from include.cvas.status import render_day, render_status, report_day, report_status
 
         lake = Lake(connections.path_of(connections.CVAS_LAKE))
-        if params["data"]:
-            result = report_day(lake, day=date.fromisoformat(params["data"]))
+        if params["files_of"]:
+            result = report_day(lake, day=date.fromisoformat(params["files_of"]))
             print(render_day(result))
         else:
             result = report_status(lake, now=datetime.now(UTC), today=partitions.today(ZONE))

@@ -15,13 +15,14 @@ what is wrong with it: not there, not new, half written, no snapshot at all.
 get the reporting team to write the file, and clear the task before midnight, later the snapshot is lost. A total that
 differs by more than 20 %: when the reporting team confirms it, trigger with `force`. To go on without the snapshot,
 trigger `cvas_fetch`. A run that is cleared on a later day takes no snapshot: it warns `snapshot missing for` its day,
-aggregates what is there and publishes the day.
+aggregates what is there and publishes the day. A warning that the counters do not know of changed days says what to
+trigger.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import Param, dag, task
-from dagkit import assets, connections, notifications, partitions, policies
+from airflow.sdk import dag, task
+from dagkit import assets, connections, forms, notifications, partitions, policies
 from dagkit.timetables import DailyPartitionTimetable
 
 
@@ -30,15 +31,12 @@ from dagkit.timetables import DailyPartitionTimetable
         policies.cron("cvas_user_base", "5 8 * * *"), timezone="Europe/Madrid", run_offset=-1
     ),
     params={
-        "date": partitions.date_param(),
-        "download": Param(
-            True, type="boolean", title="Fetch the snapshot", description="Off: only aggregate what is there."
+        "date": forms.date_param(),
+        "download": forms.flag_param(
+            "Fetch the snapshot", "Off: only aggregate what is there; starts nothing.", on=True
         ),
-        "force": Param(
-            False,
-            type="boolean",
-            title="Accept a total that differs by more than 20 %",
-            description="Only when the reporting team confirms it.",
+        "force": forms.flag_param(
+            "Accept a total that differs by more than 20 %", "Only when the reporting team confirms it."
         ),
     },
     **policies.dag_settings("cvas", __doc__, kind="ingest"),
@@ -56,17 +54,19 @@ def cvas_user_base() -> None:
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.snapshots import snapshot_delay
+        from include.cvas.snapshots import JOB, snapshot_delay
 
         if not params["download"]:
             return True
-        delay = snapshot_delay(
-            connections.open_share(connections.CVAS_REPORTING_SFTP),
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE, days_back=1),
-            now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
-        )
+        day, lake = partitions.business_day(ZONE, days_back=1), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            delay = snapshot_delay(
+                connections.open_share(connections.CVAS_REPORTING_SFTP),
+                lake,
+                day=day,
+                now=datetime.now(UTC),
+                settings=connections.settings("cvas", Settings),
+            )
         if delay:
             print(delay)
         return delay is None
@@ -79,38 +79,40 @@ def cvas_user_base() -> None:
         from airflow.sdk.exceptions import AirflowSkipException
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.snapshots import download_snapshot
+        from include.cvas.snapshots import JOB, download_snapshot
 
         if not params["download"]:
             raise AirflowSkipException("Only the aggregation was asked for.")
+        day, lake = partitions.business_day(ZONE, days_back=1), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
         result = download_snapshot(
             connections.open_share(connections.CVAS_REPORTING_SFTP),
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=partitions.business_day(ZONE, days_back=1),
+            lake,
+            day=day,
             now=datetime.now(UTC),
             today=partitions.today(ZONE),
-            settings=Settings.from_mapping(connections.settings("cvas")),
+            settings=settings,
             force=params["force"],
         )
         notifications.tell_warnings(result.warnings)
         return result.as_dict()
 
     @task(outlets=[assets.CVAS_USER_BASE], pool=policies.CVAS_USER_BASE, trigger_rule="none_failed")
-    def aggregate_user_base() -> dict:
+    def aggregate_user_base(params: dict) -> dict:
         """Users per service, category and price point of every day."""
         from datetime import UTC, datetime
 
         from include.cvas.config import ZONE, Lake, Settings
-        from include.cvas.user_base import aggregate_user_base
+        from include.cvas.user_base import JOB, aggregate_user_base
 
-        day = partitions.business_day(ZONE, days_back=1)
-        result = aggregate_user_base(
-            Lake(connections.path_of(connections.CVAS_LAKE)),
-            day=day,
-            now=datetime.now(UTC),
-            settings=Settings.from_mapping(connections.settings("cvas")),
-        )
+        day, lake = partitions.business_day(ZONE, days_back=1), Lake(connections.path_of(connections.CVAS_LAKE))
+        with lake.preparing(JOB, day):
+            settings = connections.settings("cvas", Settings)
+        result = aggregate_user_base(lake, day=day, now=datetime.now(UTC), settings=settings)
         notifications.tell_warnings(result.warnings)
+        if not params["download"]:
+            return result.as_dict()  # nobody asked for the day to be fetched
         return partitions.publish(assets.CVAS_USER_BASE, day, result.as_dict())
 
     wait_for_snapshot() >> download_snapshot() >> aggregate_user_base()

@@ -19,11 +19,11 @@ from include.commercial_log.languages import MANUAL
 from include.common import locks
 from include.common.backups import Generations
 from include.common.files import GROUP_READABLE, publish
-from include.common.journal import RunLog, record_run
+from include.common.journal import RunLog
 from include.common.objectstores import ObjectStore
 from include.common.results import StepResult
-from include.common.sql import raise_if_locked
-from include.errors import CheckFailed, ContractViolation, SourceMissing, StoreBusy, StoreFull
+from include.common.sql import file_of, sqlite_code, sqlite_errors
+from include.errors import CheckFailed, ContractViolation, RequestRefused, SourceMissing, StoreBusy, StoreFull
 
 JOB = "commercial_log_backup"
 VERIFY_JOB = "commercial_log_backup_verify"
@@ -37,8 +37,10 @@ _SHM_IN_USE = (128, 1)
 _COMPANIONS = ("-wal", "-journal", "-shm")
 _HEADER_BYTES = 100
 _CHUNK = 1 << 20
-# READONLY is what it says of another page size, too.
-_NOT_USABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+# What SQLite says of a file it cannot work with; READONLY is what it says of another page size, too. No other error of
+# the disk is a reason to give a database up: a full one hinders even reading.
+_NOT_USABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY)
+_NOT_READABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 
 
 def back_up_database(
@@ -55,7 +57,7 @@ def back_up_database(
     StoreBusy, StoreFull, AlreadyRunning, and what the store raises; in every case all older backups are still there.
     """
     with (
-        record_run(data.logs, JOB, day) as run,
+        data.recording(JOB, day) as run,
         locks.hold(data.backup_lock, JOB),
         _empty_folder(data.root / "snapshot") as folder,
     ):
@@ -78,6 +80,7 @@ def back_up_database(
             read=1,
             written=1,
             bytes=size,
+            warnings=tuple(run.warnings),
             facts={"backup": name, "kept": kept, "deleted": deleted, **run.durations},
         )
 
@@ -91,14 +94,15 @@ def verify_backup(store: ObjectStore, data: DataRoot, *, name: str | None = None
     """Fetch a backup, the newest unless ``name`` says which, compare its hash and check it from end to end.
 
     ``facts['backups']`` names all there are, newest first. Needs free disk space of one database below the data root.
+    The nightly backup does not wait for it, however long it takes: each has a lock and a folder of its own.
 
     Re-run: safe; changes nothing.
-    Raises SourceMissing, CheckFailed, StoreBusy, StoreFull, AlreadyRunning, and what the store raises.
+    Raises SourceMissing, CheckFailed, StoreFull, AlreadyRunning, and what the store raises.
     """
     with (
-        record_run(data.logs, VERIFY_JOB, day) as run,
-        locks.hold(data.backup_lock, VERIFY_JOB),
-        _empty_folder(data.root / "snapshot") as folder,
+        data.recording(VERIFY_JOB, day) as run,
+        locks.hold(data.backup_lock.with_name("backup_verify"), VERIFY_JOB),
+        _empty_folder(data.root / "fetched") as folder,
     ):
         fetched = folder / "backup.db"
         with run.phase("fetch and verify", percent=50):
@@ -119,6 +123,7 @@ def restore_database(
     store: ObjectStore,
     data: DataRoot,
     *,
+    confirm: bool,
     name: str | None = None,
     now: datetime,
     day: date,
@@ -141,11 +146,17 @@ def restore_database(
     has it open. The calling process must have no connection to the database.
 
     Needs free disk space of three databases. Re-run: safe.
-    Raises SourceMissing if there is no such backup, CheckFailed if it is damaged, StoreBusy while a job or another
-    program writes, StoreFull, AlreadyRunning, and what the store raises; in every case the database is as it was.
+    Raises RequestRefused without ``confirm``, SourceMissing if there is no such backup, CheckFailed if it is damaged,
+    StoreBusy while a job or another program writes, StoreFull, AlreadyRunning, and what the store raises; in every case
+    the database is as it was, unless StoreFull or StoreBusy say that it is the backup already and has to be brought up
+    to date.
     """
+    if not confirm:
+        raise RequestRefused(
+            "commercial_log: restoring replaces the whole database.", next_step="Give confirm if that is what you want."
+        )
     with (
-        record_run(data.logs, RESTORE_JOB, day) as run,
+        data.recording(RESTORE_JOB, day) as run,
         locks.hold(data.database_lock, RESTORE_JOB),
         locks.hold(data.backup_lock, RESTORE_JOB),
         _empty_folder(db_path.with_name(f".{db_path.name}.restore")) as folder,
@@ -157,9 +168,11 @@ def restore_database(
             _require_sound(incoming, "integrity_check", f"The backup {chosen}")
         known = _decisions_in(incoming)
         gone = not db_path.is_file()
-        with run.phase("replace", percent=100):
+        with run.phase("replace", percent=90):
             kept = _replace(db_path, incoming, _new_kept(db_path, now), run)
         _warn_of_losses(None if gone else kept, chosen, known, run)
+        with run.phase("bring up to date", percent=100):
+            _bring_up_to_date(db_path, chosen)
         size = db_path.stat().st_size
         before = kept.name if kept.exists() else None
         run.say(f"{db_path} is {chosen} now; what was there before is {before or 'gone'}")
@@ -235,8 +248,7 @@ def _empty_folder(folder: Path) -> Iterator[Path]:
 
 def _copy_database(original: sqlite3.Connection, target: Path) -> None:
     """Copy one state of a database, log included, into a new single file."""
-    source = Path(original.execute("PRAGMA database_list").fetchone()[2])
-    with _sqlite_errors(source), closing(sqlite3.connect(target, isolation_level=None)) as copy:
+    with sqlite_errors(file_of(original)), closing(sqlite3.connect(target, isolation_level=None)) as copy:
         # A read transaction first: backup() itself would wait for a locked database for ever.
         original.execute("BEGIN")
         original.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -289,21 +301,31 @@ def _replace(db_path: Path, incoming: Path, kept: Path, run: RunLog) -> Path:
     Returns the file that is kept in the end: an older one if a killed run had already taken the database's place.
     """
     before = _kept_databases(db_path)
-    with _sqlite_errors(db_path):
-        problem = _overwrite(db_path, incoming, kept, again=bool(before)) if db_path.is_file() else "there is none"
-        if problem:
-            run.warn(f"{db_path} cannot be overwritten ({problem}): the backup was put in its place as a new file.")
-            _swap(db_path, incoming, kept)
-        if before and not kept.exists():
-            kept = before.pop()
-        for path in before:
-            for suffix in ("", *_COMPANIONS):
-                _beside(path, suffix).unlink(missing_ok=True)
+    problem = _overwrite(db_path, incoming, kept, again=bool(before)) if db_path.is_file() else "there is none"
+    if problem:
+        run.warn(f"{db_path} cannot be overwritten ({problem}): the backup was put in its place as a new file.")
+        _swap(db_path, incoming, kept)
+    if before and not kept.exists():
+        kept = before.pop()
+    for path in before:
+        for suffix in ("", *_COMPANIONS):
+            _beside(path, suffix).unlink(missing_ok=True)
+    return kept
+
+
+def _bring_up_to_date(db_path: Path, chosen: str) -> None:
+    """Apply the migrations that the backup lacks."""
+    try:
         with closing(open_database(db_path, create=True)) as db:
             # If a reader is in the way, whoever closes the database last does it.
             db.execute("PRAGMA busy_timeout = 0")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return kept
+    except (StoreBusy, StoreFull) as error:
+        reason = "no space is left" if isinstance(error, StoreFull) else "another program keeps it locked"
+        raise type(error)(
+            f"{db_path} is {chosen} now, but could not be brought up to date: {reason}.",
+            next_step="Look into that, then restore it again, which only does what is left.",
+        ) from error
 
 
 def _overwrite(db_path: Path, incoming: Path, kept: Path, *, again: bool) -> str | None:
@@ -313,20 +335,21 @@ def _overwrite(db_path: Path, incoming: Path, kept: Path, *, again: bool) -> str
     """
     copy = incoming.with_name("before.db")
     try:
-        with closing(_connect(db_path)) as original:
-            _copy_database(original, copy)
-        if again and _same_pages(copy, incoming):
-            return None
-        publish(copy, kept)
-        try:
-            with closing(_connect(incoming)) as source, closing(_connect(db_path)) as target:
-                source.backup(target, progress=_give_up_when_locked)
-        except Exception:
-            kept.unlink()  # it is what the database still is
-            raise
+        with sqlite_errors(db_path):
+            with closing(_connect(db_path)) as original:
+                _copy_database(original, copy)
+            if again and _same_pages(copy, incoming):
+                return None
+            publish(copy, kept)
+            try:
+                with closing(_connect(incoming)) as source, closing(_connect(db_path)) as target:
+                    source.backup(target, progress=_give_up_when_locked)
+            except Exception:
+                kept.unlink()  # it is what the database still is
+                raise
     except sqlite3.DatabaseError as error:
-        # Errors of the Python module itself carry no code.
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF not in _NOT_USABLE:
+        code = sqlite_code(error)
+        if code & 0xFF not in _NOT_USABLE and code not in _NOT_READABLE:
             raise
         return str(error)
     return None
@@ -410,18 +433,3 @@ def _kept_databases(db_path: Path) -> list[Path]:
 
 def _beside(database: Path, suffix: str) -> Path:
     return database.with_name(f"{database.name}{suffix}")
-
-
-@contextmanager
-def _sqlite_errors(file: Path) -> Iterator[None]:
-    """The two ways in which SQLite fails that an operator can do something about."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise_if_locked(error, str(file))
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) == sqlite3.SQLITE_FULL:
-            raise StoreFull(
-                f"No space left to copy or replace {file}; it is as it was.",
-                next_step="Free disk space (the status report lists what is kept), then clear the task.",
-            ) from error
-        raise

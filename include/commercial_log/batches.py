@@ -9,10 +9,10 @@ from pathlib import Path
 from include.commercial_log import workbook
 from include.commercial_log.cells import month_start
 from include.commercial_log.choice import Mode
-from include.commercial_log.database import SYSTEM, timestamp, transaction
+from include.commercial_log.database import SYSTEM, timestamp
 from include.commercial_log.transform import ParsedSheet, Remark
 from include.common.files import sha256_of
-from include.common.sql import read_sql
+from include.common.sql import read_sql, transaction
 
 REJECTS_KEPT = timedelta(days=400)
 INTERRUPTED = "Import timed out or was interrupted"
@@ -51,6 +51,10 @@ def mark_interrupted(db: sqlite3.Connection, *, now: datetime) -> int:
 
 
 def fail_batch(db: sqlite3.Connection, batch_id: str, error: BaseException, *, now: datetime) -> None:
+    """Mark the batch FAILED with what went wrong, in a transaction of its own: that of the load was rolled back.
+
+    Raises StoreBusy, StoreFull.
+    """
     with transaction(db):
         binds = {"batch_id": batch_id, "now": timestamp(now), "error": str(error)[:2000]}
         db.execute(read_sql(SYSTEM, "update_batch_failed"), binds)

@@ -3,7 +3,6 @@
 import sqlite3
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -13,6 +12,7 @@ from typing import Literal
 from include.commercial_log import workbook
 from include.commercial_log.config import DataRoot, Settings
 from include.commercial_log.rotation import archive_of
+from include.common.days import refuse_day_to_come
 from include.common.journal import RunLog
 from include.errors import CheckFailed, RequestRefused, SourceMissing, StaleInput
 
@@ -33,6 +33,12 @@ def chosen_file(
     data_file: Path | None,
     force_stale: bool,
 ) -> Iterator[Path]:
+    """The workbook a run reads: ``data_file``, or that of exactly ``day`` with ``force_stale``, or the newest up to it.
+
+    One from an archive is there as long as the block runs. Only a ``recap`` reads a file of any name.
+    Raises SourceMissing if there is none, StaleInput if the newest is too old or a newer one is loaded already,
+    RequestRefused for a ``data_file`` that is not dated or of a day to come, CheckFailed for a damaged archive.
+    """
     with tempfile.TemporaryDirectory(prefix="commercial-log-") as folder:
         if data_file is not None:
             path = _given_file(data_file, today=today, recap=recap)
@@ -51,11 +57,13 @@ def _given_file(path: Path, *, today: date, recap: bool) -> Path:
     if not path.is_file():
         raise SourceMissing(f"commercial_log: there is no file {path}.", next_step="Correct data_file.")
     dated = workbook.date_of(path.name)
-    if dated is not None and dated > today:
-        raise RequestRefused(
-            f"commercial_log: {path.name} is named after a day that has not begun at the station (today is {today}); "
-            "the workbooks of all nights until then would be refused as older.",
-            next_step="Give the file the date it was copied on, or name another one.",
+    if dated is not None:
+        refuse_day_to_come(
+            dated,
+            today,
+            what=f"commercial_log, {path.name}",
+            next_step="Give the file the date it was copied on, or name another one: until then the workbook of every "
+            "night would be refused as older.",
         )
     if not recap and dated is None:
         raise RequestRefused(
@@ -68,7 +76,7 @@ def _given_file(path: Path, *, today: date, recap: bool) -> Path:
 
 def _newest_file(data: DataRoot, day: date, settings: Settings, run: RunLog) -> Path:
     for name in workbook.list_almost_dated(data.daily):
-        run.say(f"{name} is not named like a dated workbook and is ignored")
+        run.warn(f"{data.daily / name} looks like a dated workbook but is not named like one; it is ignored.")
     dated = {each: path for each, path in workbook.list_dated(data.daily).items() if each <= day}
     if not dated:
         raise SourceMissing(
@@ -98,13 +106,16 @@ def _file_of_day(data: DataRoot, day: date, folder: Path) -> Path:
     if archive.is_file():
         try:
             with zipfile.ZipFile(archive) as members:
-                if path.name in members.namelist():
-                    return Path(members.extract(path.name, folder))
-        except (zipfile.BadZipFile, zlib.error) as error:
+                content = members.read(path.name) if path.name in members.namelist() else None
+        except Exception as error:  # what a damaged archive raises depends on the byte
             raise CheckFailed(
                 f"commercial_log: {path.name} cannot be taken from {archive}: {error}.",
                 next_step="Restore the archive from a backup of the data folder.",
             ) from error
+        if content is not None:
+            taken = folder / path.name
+            taken.write_bytes(content)
+            return taken
     raise SourceMissing(
         f"commercial_log: {path.name} is neither in {data.daily} nor in {archive.name}.",
         next_step="Choose a day that is kept: the status report lists the oldest one.",

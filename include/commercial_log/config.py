@@ -1,15 +1,15 @@
 """What may differ between installations and days: folders and settings. Nothing here has a path or account built in."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from include.common.journal import record_run
-from include.common.settings import from_mapping
+from include.common.journal import RunLog, record_run
+from include.errors import SourceMissing
 
 ZONE = ZoneInfo("America/Los_Angeles")
 
@@ -50,13 +50,34 @@ class DataRoot:
     def backup_lock(self) -> Path:
         return self.root / "locks" / "backup"
 
+    def require(self) -> None:
+        """Raise SourceMissing if the folder is not there: steps make what they need below it, and below a mistyped one,
+        or one that is not mounted, they would succeed where nobody looks.
+        """
+        if not self.root.is_dir():
+            raise SourceMissing(
+                f"commercial_log: there is no data folder {self.root}.",
+                next_step="Mount it, or correct the path (connection commercial_log_files, or --data-root); only the "
+                "command init makes it.",
+            )
+
+    @contextmanager
+    def recording(self, job: str, day: date) -> Iterator[RunLog]:
+        """:func:`record_run` in the journal of ``job``; every step begins with it.
+
+        Raises SourceMissing if the folder is not there.
+        """
+        self.require()
+        with record_run(self.logs, job, day) as run:
+            yield run
+
     @contextmanager
     def preparing(self, job: str, day: date) -> Iterator[None]:
         """What is done before a step can be called, such as reading its settings: its failure is one of ``job``."""
         try:
             yield
         except Exception:
-            with record_run(self.logs, job, day):
+            with self.recording(job, day):
                 raise
 
 
@@ -75,11 +96,3 @@ class Settings:
     keep_months: int = 12
     keep_backups: int = 7
     notify_on_success: bool = False
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "Settings":
-        """Settings from a JSON object; what it does not name keeps its default.
-
-        Raises ContractViolation naming a setting that does not exist, has the wrong type or is below 0.
-        """
-        return from_mapping(cls, values, system="commercial_log")

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from include.common.sql import migrate, raise_if_locked, transaction
+from include.common.sql import migrate, sqlite_code, sqlite_errors
 from include.errors import ContractViolation, SourceMissing
-
-__all__ = ["FIRST_TABLES", "SYSTEM", "TABLES", "open_database", "timestamp", "transaction"]
 
 SYSTEM = "commercial_log"
 # Every booked-business database ever made has these, a backup from before a migration too.
@@ -39,13 +37,13 @@ TABLES = (*FIRST_TABLES, "month_closure_totals")
 def open_database(
     path: Path, *, create: bool = False, read_only: bool = False, tables: Sequence[str] = TABLES
 ) -> sqlite3.Connection:
-    """A connection in autocommit mode (use ``transaction``) with foreign keys on and a busy timeout of 30 s.
+    """A connection in autocommit mode (use ``common.sql.transaction``) with foreign keys on and a busy timeout of 30 s.
 
     ``create`` makes the file where there is none and applies the migrations it lacks. Without it the file has to be
     there and to hold all ``tables``: a mistyped path must never become an empty database that jobs then write into.
 
     Raises SourceMissing when there is no file, ContractViolation when it is not a booked-business database,
-    StoreBusy when another connection keeps it locked.
+    StoreBusy when another connection keeps it locked, StoreFull when the disk is too full even to read it.
     """
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,26 +56,23 @@ def open_database(
     mode = "ro" if read_only else "rwc" if create else "rw"
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)
     try:
-        if not read_only:
-            db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA foreign_keys = ON")
-        # 64 MB hold the open months and their indexes; with the default of 2 MB each statement reads them anew.
-        db.execute("PRAGMA cache_size = -65536")
-        if create:
-            migrate(db, SYSTEM)
-        _require_tables(db, path, tables)
-    except sqlite3.DatabaseError as error:
+        with sqlite_errors(path):
+            if not read_only:
+                db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA foreign_keys = ON")
+            # 64 MB hold the open months and their indexes; with the default of 2 MB each statement reads them anew.
+            db.execute("PRAGMA cache_size = -65536")
+            if create:
+                migrate(db, SYSTEM)
+            _require_tables(db, path, tables)
+    except BaseException as error:
         db.close()
-        raise_if_locked(error, str(path))
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) == sqlite3.SQLITE_NOTADB:
+        if isinstance(error, sqlite3.Error) and sqlite_code(error) == sqlite3.SQLITE_NOTADB:
             raise ContractViolation(
                 f"The file {path} is not an SQLite database.",
                 next_step="Correct the path (connection commercial_log_db, or --database), or restore the latest "
                 "backup.",
             ) from error
-        raise
-    except BaseException:
-        db.close()
         raise
     return db
 

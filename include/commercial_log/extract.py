@@ -9,8 +9,9 @@ from pathlib import Path
 from include.commercial_log import contract, workbook
 from include.commercial_log.config import DataRoot, Settings
 from include.common import locks, shares
+from include.common.days import refuse_day_to_come
 from include.common.files import publish, sha256_of, temporary_beside
-from include.common.journal import RunLog, record_run
+from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.common.shares import FetchedFile, Share
 from include.common.xlsx import ExtractedSheets, extract_sheets
@@ -36,11 +37,11 @@ def copy_workbook(
     that cannot be reached is a failure of this run, in its journal, and does not keep an earlier day from its success.
 
     Re-run: safe; equal content leaves the file untouched, newer content of the same day replaces it.
-    Raises StaleInput for a past day without a file and for a day to come, SourceMissing or SourceUnavailable for the
-    share, ContractViolation for a workbook that is none or lacks sheet, headers, rows, or half of the earlier rows,
-    SourceChanging while it is being saved, AlreadyRunning, StoreFull.
+    Raises StaleInput for a past day without a file, RequestRefused for a day to come, SourceMissing or
+    SourceUnavailable for the share, ContractViolation for a workbook that is none or lacks sheet, headers, rows, or
+    half of the earlier rows, SourceChanging while it is being saved, AlreadyRunning, StoreFull.
     """
-    with record_run(data.logs, JOB, day) as run, locks.hold(data.files_lock, JOB):
+    with data.recording(JOB, day) as run, locks.hold(data.files_lock, JOB):
         target = data.daily / workbook.dated_name(day)
         if day != today:
             return _keep_past_day(target, day, today, run)
@@ -54,11 +55,9 @@ def copy_workbook(
 
 
 def _keep_past_day(target: Path, day: date, today: date, run: RunLog) -> StepResult:
-    if day > today:
-        raise StaleInput(
-            f"commercial_log: {day} has not begun at the station (today is {today}).",
-            next_step="Trigger the import without a date, or with today's.",
-        )
+    refuse_day_to_come(
+        day, today, what="commercial_log", next_step="Trigger the import without a date, or with today's."
+    )
     if not target.is_file():
         raise StaleInput(
             f"commercial_log: there is no {target.name} and the workbook on the share only holds the current state, "

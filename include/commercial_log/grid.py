@@ -14,9 +14,9 @@ from datetime import datetime
 from functools import cache
 from typing import Literal, NamedTuple
 
-from include.commercial_log.database import SYSTEM, timestamp, transaction
+from include.commercial_log.database import SYSTEM, timestamp
 from include.common.results import StepResult
-from include.common.sql import read_sql
+from include.common.sql import read_sql, transaction
 
 _HOUR = 3600
 _MIDNIGHT = 24 * _HOUR

@@ -3,10 +3,10 @@
 import gc
 import json
 import sqlite3
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from math import fsum
 from pathlib import Path
@@ -14,21 +14,23 @@ from typing import Any
 
 from include.commercial_log import contract, workbook
 from include.commercial_log.batches import begin_batch, complete_batch, fail_batch, keep_remarks
-from include.commercial_log.cells import Value, month_label, month_start
+from include.commercial_log.cells import month_label, month_start
 from include.commercial_log.choice import Mode, chosen_file
 from include.commercial_log.config import ZONE, DataRoot, Settings
-from include.commercial_log.database import SYSTEM, timestamp, transaction
+from include.commercial_log.database import SYSTEM, timestamp
 from include.commercial_log.languages import assign_languages
 from include.commercial_log.markets import MarketSetup, resolve_markets
 from include.commercial_log.months import close_in_transaction, closed_months, month_states, record_totals
 from include.commercial_log.names import NameBook, Parties, agency_name
-from include.commercial_log.transform import Booking, ParsedSheet, Remark, parse_rows, without_market
+from include.commercial_log.replacement import BILL_CODE, MARKET, NAMED, Origin, replace_spots, resolve_again
+from include.commercial_log.transform import ParsedSheet, Remark, parse_rows, without_market
 from include.commercial_log.workbook import SheetRows
 from include.common import locks
-from include.common.journal import RunLog, record_run
+from include.common.days import refuse_day_to_come
+from include.common.journal import RunLog
 from include.common.results import StepResult
-from include.common.sql import read_sql
-from include.errors import CheckFailed, ContractViolation, RequestRefused, StaleInput
+from include.common.sql import file_of, read_sql, transaction
+from include.errors import CheckFailed, ContractViolation, RequestRefused
 
 JOB = "commercial_log_update"
 RECAP_JOB = "commercial_log_historical_import"
@@ -36,12 +38,7 @@ REJECTS_ALWAYS_ALLOWED = 20
 REJECTS_ALLOWED_SHARE = 0.05
 SMALLEST_SHARE_OF_MONTH = 0.5
 CENT = 0.01
-NAMED = 20
-MARKET = contract.POSITION["market_name"]
 AIR_DATE = contract.POSITION["air_date"]
-BILL_CODE = contract.POSITION["bill_code"]
-# What traffic writes beside a spot; it says nothing about its language.
-NOTES = (contract.POSITION["comments"], contract.POSITION["make_good"])
 
 
 def load_bookings(
@@ -72,25 +69,26 @@ def load_bookings(
     than half of its spots. ``database`` is opened here, so that a failure to open it is one of this run.
 
     Re-run: safe; the same file changes no spot and adds one COMPLETED batch with nothing inserted or removed.
-    Raises SourceMissing or StaleInput for the choice of the file, StaleInput for a day to come, ContractViolation for
-    what is in the file, RequestRefused for a mode that does not allow it, CheckFailed if the result is not what the
-    file says, StoreBusy, AlreadyRunning, and what opening ``database`` raises.
+    Raises SourceMissing or StaleInput for the choice of the file, ContractViolation for what is in the file,
+    RequestRefused for a day to come and for a mode that does not allow it, CheckFailed if the result is not what the
+    file says, StoreBusy, StoreFull, AlreadyRunning, and what opening ``database`` raises.
     """
     recap = recap or mode != "WEEKLY_UPDATE"
+    if recap:
+        # The policy spares the nightly update stray rows; who imports by hand means the months of the file.
+        settings = replace(settings, previous_month_policy="replace")
     job = RECAP_JOB if recap else JOB
     with (
-        record_run(data.logs, f"{job}_dry_run" if dry_run else job, day) as run,
+        data.recording(f"{job}_dry_run" if dry_run else job, day) as run,
         locks.hold(data.database_lock, job),
         database as db,
         _no_search_for_cycles(),
         ExitStack() as reading,
     ):
         today = now.astimezone(ZONE).date()
-        if day > today:
-            raise StaleInput(
-                f"commercial_log: {day} has not begun at the station (today is {today}).",
-                next_step="Trigger the update without a date, or with today's.",
-            )
+        refuse_day_to_come(
+            day, today, what="commercial_log", next_step="Trigger the update without a date, or with today's."
+        )
         if mode == "HISTORICAL" and not (closed_by or "").strip():
             raise RequestRefused(
                 "commercial_log: a historical import closes its months and needs the name of whoever closes them.",
@@ -126,13 +124,6 @@ def _no_search_for_cycles() -> Iterator[None]:
     finally:
         if searched:
             gc.enable()
-
-
-@dataclass
-class _Replaced:
-    inserted: int = 0
-    removed: int = 0
-    unchanged: int = 0
 
 
 @dataclass
@@ -257,9 +248,10 @@ class _Load:
         with self.run.phase("replace the open months", percent=75):
             markets = self._resolve_markets(parsed)
             resolve = NameBook(self.db).resolve
-            replaced = self._replace_spots(processed, parsed.bookings, markets, resolve)
+            origin = Origin(timestamp(self.now), self.day.isoformat(), self.mode == "HISTORICAL", self.batch_id)
+            replaced = replace_spots(self.db, parsed, markets, resolve, origin, self.run)
             codes = {str(code) for code in {each.values[BILL_CODE] for each in parsed.bookings}}
-            self._resolve_again(parsed, codes, markets, resolve)
+            resolve_again(self.db, parsed, codes, markets, resolve)
         with self.run.phase("categories and languages", percent=90):
             counters = assign_languages(self.db, processed, now=self.now)
         after = self._totals(processed)
@@ -320,6 +312,8 @@ class _Load:
             if month in preserved or month in parsed.rejects:
                 fate = "Preserved" if month in preserved else "Not loaded"
                 self.run.warn(f"{fate}: {_left_out(month, parsed)}.")
+        if skipped and parsed.closed[skipped]:
+            self.run.warn(f"Left out by previous_month_policy: {_rows(parsed.closed[skipped])} for {skipped}.")
         self.run.say(
             f"months replaced: {', '.join(after) or 'none'}; preserved: {', '.join(preserved) or 'none'}; "
             f"closed: {', '.join(closed) or 'none'} ({parsed.closed.total():,} rows left out)"
@@ -347,7 +341,7 @@ class _Load:
         self.run.facts |= {name: facts[f"rows_{name}"] for name in ("inserted", "removed", "unchanged")}
         self.run.facts |= {"rejected": parsed.rejected, "trade": parsed.trade}
         return StepResult(
-            where=str(self.db.execute("PRAGMA database_list").fetchone()[2]),
+            where=file_of(self.db),
             read=parsed.read,
             written=written,
             rejected=parsed.rejected,
@@ -367,9 +361,10 @@ class _Load:
         )
 
     def _skipped_month(self) -> str | None:
-        if self.settings.previous_month_policy == "replace" or self.mode != "WEEKLY_UPDATE":
-            return None
-        return month_label(self.day.replace(day=1) - timedelta(days=1))
+        """The calendar month before, if the policy and nothing else leaves it alone."""
+        month = month_label(self.day.replace(day=1) - timedelta(days=1))
+        skips = self.settings.previous_month_policy == "skip" and month not in closed_months(self.db)
+        return month if skips else None
 
     def _resolve_markets(self, parsed: ParsedSheet) -> MarketSetup:
         bookings = parsed.bookings
@@ -390,109 +385,6 @@ class _Load:
         rows = self.db.execute(read_sql(SYSTEM, "select_month_totals"), {"months": json.dumps(list(processed))})
         totals = {month: (spots, gross) for month, spots, gross in rows}
         return dict(sorted(totals.items(), key=lambda total: month_start(total[0])))
-
-    def _replace_spots(
-        self,
-        processed: Sequence[str],
-        bookings: Sequence[Booking],
-        markets: MarketSetup,
-        resolve: Callable[[str], Parties],
-    ) -> _Replaced:
-        """A multiset comparison by row hash: equal rows keep their spot, the rest is deleted and inserted."""
-        binds = {"months": json.dumps(list(processed))}
-        spots = self.db.execute(read_sql(SYSTEM, "select_spot_hashes"), binds).fetchall()
-        present = Counter([row_hash for _, row_hash in spots])
-        wanted = Counter([booking.row_hash for booking in bookings])
-        # Few of thousands; only they are worth a closer look.
-        differing = {row_hash for row_hash, _ in present.items() ^ wanted.items()} if present != wanted else set()
-        held: dict[str | None, list[int]] = defaultdict(list)
-        for spot_id, row_hash in spots:
-            if row_hash in differing:
-                held[row_hash].append(spot_id)
-        surplus, decided = self._surplus(held, wanted)
-        missing: list[Booking] = []
-        for booking in bookings:
-            if booking.row_hash in differing:
-                present[booking.row_hash] -= 1
-                if present[booking.row_hash] < 0:
-                    missing.append(booking)
-        replaced = _Replaced(len(missing), len(surplus), len(bookings) - len(missing))
-        common = (self.day.isoformat(), int(self.mode == "HISTORICAL"), self.batch_id)
-        load_date = timestamp(self.now)
-        self.db.executemany(
-            read_sql(SYSTEM, "insert_spots"),
-            (
-                booking.values
-                + resolve(str(booking.values[BILL_CODE]))
-                + (markets.ids.get(str(booking.values[MARKET])), load_date, f"{self.path.name}:{booking.sheet}")
-                + common
-                + (booking.row_hash,)
-                for booking in missing
-            ),
-        )
-        self._keep_decisions(decided, missing)
-        self.db.executemany(read_sql(SYSTEM, "delete_spots"), ((spot_id,) for spot_id in surplus))
-        return replaced
-
-    def _surplus(
-        self, held: dict[str | None, list[int]], wanted: Counter[str]
-    ) -> tuple[list[int], dict[int, tuple[Value, ...]]]:
-        """The spots that go: of equal ones the youngest, but one whose language a person decided goes last. And the
-        stored values of those among them that a person decided on."""
-        too_many = {row_hash: spots for row_hash, spots in held.items() if len(spots) > wanted[row_hash or ""]}
-        candidates = json.dumps([spot_id for spots in too_many.values() for spot_id in spots])
-        decided = {
-            spot_id: tuple(values)
-            for spot_id, *values in self.db.execute(read_sql(SYSTEM, "select_decided_spots"), {"spot_ids": candidates})
-        }
-        surplus: list[int] = []
-        for row_hash, spots in too_many.items():
-            spots.sort(key=lambda spot_id: (spot_id not in decided, spot_id))
-            surplus += spots[wanted[row_hash or ""] :]
-        return surplus, {spot_id: decided[spot_id] for spot_id in surplus if spot_id in decided}
-
-    def _keep_decisions(self, decided: dict[int, tuple[Value, ...]], inserted: Sequence[Booking]) -> None:
-        """A person's decision passes from a spot that goes to the one row that differs from it in notes only (R41)."""
-        if not decided:
-            return
-        successors: dict[tuple[Value, ...], list[str]] = defaultdict(list)
-        for booking in inserted:
-            successors[_without_notes(booking.values)].append(booking.row_hash)
-        claims: dict[tuple[Value, ...], list[int]] = defaultdict(list)
-        for spot_id, values in decided.items():
-            claims[_without_notes(values)].append(spot_id)
-        heirs = {
-            spots[0]: successors[booked][0]
-            for booked, spots in claims.items()
-            if len(spots) == len(successors[booked]) == 1
-        }
-        self.db.executemany(
-            read_sql(SYSTEM, "update_decided_spot"), ((row_hash, spot_id) for spot_id, row_hash in heirs.items())
-        )
-        if heirs:
-            self.run.say(f"languages people decided kept for {len(heirs)} spots of which only the notes changed")
-        if lost := sorted(str(values[BILL_CODE]) for spot_id, values in decided.items() if spot_id not in heirs):
-            self.run.warn(
-                f"{len(lost)} spots whose language a person had decided changed in the sheet or left it; decide again "
-                f"where needed: {', '.join(lost[:NAMED])}."
-            )
-
-    def _resolve_again(
-        self, parsed: ParsedSheet, codes: Set[str], markets: MarketSetup, resolve: Callable[[str], Parties]
-    ) -> None:
-        """Kept rows whose customer, agency or market nobody knew then may be known by now."""
-        known = {
-            "months": parsed.months,
-            "customers": [code for code in codes if resolve(code).customer_id is not None],
-            "agencies": [code for code in codes if resolve(code).agency_id is not None],
-            "markets": [market for market, market_id in markets.ids.items() if market_id is not None],
-        }
-        binds = {name: json.dumps(values) for name, values in known.items()}
-        found = self.db.execute(read_sql(SYSTEM, "select_resolvable_spots"), binds).fetchall()
-        self.db.executemany(
-            read_sql(SYSTEM, "update_unresolved_names"),
-            ((*resolve(code), markets.ids.get(market), spot_id) for spot_id, code, market in found),
-        )
 
     def _check_totals(self, parsed: ParsedSheet, after: dict[str, tuple[int, float]]) -> None:
         for month, amounts in parsed.gross.items():
@@ -527,7 +419,3 @@ def _left_out(month: str, parsed: ParsedSheet) -> str:
         return f"{told}all Trade"
     some_trade = f"{trade:,} Trade, all others" if trade else "all"
     return f"{told}{some_trade} rejected (first: {_cell_of(rejects[0])})"
-
-
-def _without_notes(values: tuple[Value, ...]) -> tuple[Value, ...]:
-    return tuple(value for position, value in enumerate(values) if position not in NOTES)

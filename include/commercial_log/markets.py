@@ -2,8 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterable
-from datetime import date
 from typing import NamedTuple
+
+from include.commercial_log.database import SYSTEM
+from include.common.sql import read_sql
 
 NAMES_OF_NEW_MARKETS = {
     "DAL": "DALLAS",
@@ -63,15 +65,11 @@ def _create(db: sqlite3.Connection, code: str, start: str, setup: MarketSetup) -
     existing = db.execute("SELECT market_id FROM markets WHERE market_name = ? COLLATE NOCASE", (name,)).fetchone()
     if existing:
         return int(existing[0])
-    market_id = db.execute(
-        "INSERT INTO markets (market_code, market_name) VALUES (?, ?) RETURNING market_id", (code, name)
-    ).fetchone()[0]
-    db.execute(
-        "INSERT INTO schedule_market_assignments (schedule_id, market_id, effective_start_date) VALUES (?, ?, ?)",
-        (SCHEDULES.get(code, STANDARD_SCHEDULE), market_id, date.fromisoformat(start).isoformat()),
-    )
+    market_id = int(db.execute(read_sql(SYSTEM, "insert_market"), {"code": code, "name": name}).fetchone()[0])
+    schedule = {"schedule_id": SCHEDULES.get(code, STANDARD_SCHEDULE), "market_id": market_id, "start": start}
+    db.execute(read_sql(SYSTEM, "insert_market_schedule"), schedule)
     setup.created.append(code)
-    return int(market_id)
+    return market_id
 
 
 def _is_plausible(text: str) -> bool:

@@ -8,11 +8,10 @@ from datetime import date
 
 from include.commercial_log.cells import MONTH_TEXT, month_start
 from include.commercial_log.config import DataRoot
-from include.commercial_log.database import SYSTEM, transaction
+from include.commercial_log.database import SYSTEM
 from include.common import locks
-from include.common.journal import record_run
 from include.common.results import StepResult
-from include.common.sql import read_sql
+from include.common.sql import read_sql, transaction
 from include.errors import RequestRefused
 
 JOB = "commercial_log_month_close"
@@ -34,7 +33,7 @@ def close_months(
     it in the list stay closed. AlreadyRunning, StoreBusy while another run writes, and what opening ``database``
     raises.
     """
-    with record_run(data.logs, JOB, today) as run, locks.hold(data.database_lock, JOB), database as db:
+    with data.recording(JOB, today) as run, locks.hold(data.database_lock, JOB), database as db:
         if not closed_by.strip():
             raise RequestRefused("commercial_log: closing a month needs a name.", next_step="Give closed_by.")
         closed: list[str] = []
@@ -73,12 +72,9 @@ def close_in_transaction(
 
     False if it was closed before: what it held then stays on record.
     """
-    added = db.execute(
-        "INSERT INTO month_closures (broadcast_month, closed_date, closed_by, notes) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (broadcast_month) DO NOTHING",
-        (month, closed_on.isoformat(), closed_by.strip(), notes),
-    ).rowcount
-    db.execute("UPDATE spots SET is_historical = 1 WHERE broadcast_month = ? AND is_historical = 0", (month,))
+    closing = {"month": month, "closed_date": closed_on.isoformat(), "closed_by": closed_by.strip(), "notes": notes}
+    added = db.execute(read_sql(SYSTEM, "insert_month_closure"), closing).rowcount
+    db.execute(read_sql(SYSTEM, "update_spots_historical"), {"month": month})
     if added:
         record_totals(db, month)
     return bool(added)
@@ -90,6 +86,7 @@ def record_totals(db: sqlite3.Connection, month: str) -> None:
 
 
 def closed_months(db: sqlite3.Connection) -> list[str]:
+    """The closed months, ``Mmm-YY``, in no order; those without spots as well."""
     return [month for (month,) in db.execute("SELECT broadcast_month FROM month_closures")]
 
 

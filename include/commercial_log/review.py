@@ -10,14 +10,13 @@ from datetime import date, datetime
 from typing import Any, Literal, NamedTuple
 
 from include.commercial_log.config import DataRoot
-from include.commercial_log.database import SYSTEM, timestamp, transaction
+from include.commercial_log.database import SYSTEM, timestamp
 from include.commercial_log.languages import assign_languages
 from include.commercial_log.months import month_states
 from include.common import locks
 from include.common.files import atomic_write
-from include.common.journal import record_run
 from include.common.results import StepResult
-from include.common.sql import read_sql
+from include.common.sql import read_sql, transaction
 from include.errors import RequestRefused
 
 EXPORT_JOB = "commercial_log_review_export"
@@ -79,7 +78,7 @@ def export_review_queue(
     """
     target = data.exports / f"review_queue_{filter}_{day}.csv"
     with (
-        record_run(data.logs, EXPORT_JOB, day) as run,
+        data.recording(EXPORT_JOB, day) as run,
         locks.hold(data.database_lock.with_name("exports"), EXPORT_JOB),
         database as db,
         atomic_write(target) as temporary,
@@ -119,7 +118,7 @@ def set_language(
     Raises RequestRefused for an unknown code or spot and for a decision without a name, a note or a spot,
     AlreadyRunning, StoreBusy while another run writes, and what opening ``database`` raises.
     """
-    with record_run(data.logs, DECISION_JOB, day) as run, locks.hold(data.database_lock, DECISION_JOB), database as db:
+    with data.recording(DECISION_JOB, day) as run, locks.hold(data.database_lock, DECISION_JOB), database as db:
         for given, what in ((decided_by, "the name of whoever decides"), (note, "a note that says why")):
             if not given.strip():
                 raise RequestRefused(
@@ -154,7 +153,7 @@ def recategorise_all(
     AlreadyRunning, StoreBusy while another run writes, and what opening ``database`` raises.
     """
     with (
-        record_run(data.logs, RECATEGORISE_JOB, day) as run,
+        data.recording(RECATEGORISE_JOB, day) as run,
         locks.hold(data.database_lock, RECATEGORISE_JOB),
         database as db,
     ):

@@ -14,10 +14,11 @@ from zipfile import ZipFile, ZipInfo
 from include.commercial_log import workbook
 from include.commercial_log.config import DataRoot, Settings
 from include.common import locks
+from include.common.days import refuse_day_to_come
 from include.common.files import GROUP_READABLE, publish, sha256_of, temporary_beside
-from include.common.journal import RunLog, record_run
+from include.common.journal import RunLog
 from include.common.results import StepResult
-from include.errors import CheckFailed, PermanentError, StaleInput
+from include.errors import CheckFailed, PermanentError
 
 JOB = "commercial_log_rotation"
 _ARCHIVE = re.compile(r"^commercial-logs-(\d{4})-(0[1-9]|1[0-2])\.zip$")
@@ -44,15 +45,13 @@ def rotate_files(data: DataRoot, *, day: date, today: date, settings: Settings) 
     extended is left as it is, its workbooks too, and fails the run when everything else is done.
 
     Re-run: safe; nothing is left to do. After a kill at any point the next run finishes the work.
-    Raises CheckFailed for damaged archives, StoreFull, StaleInput for a day to come, AlreadyRunning, StoreBusy while
-    another job reads or writes dated workbooks.
+    Raises CheckFailed for damaged archives, StoreFull, RequestRefused for a day to come, AlreadyRunning, StoreBusy
+    while another job reads or writes dated workbooks.
     """
-    with record_run(data.logs, JOB, day) as run, locks.hold(data.files_lock, JOB):
-        if day > today:
-            raise StaleInput(
-                f"commercial_log: {day} has not begun at the station (today is {today}).",
-                next_step="Trigger the rotation without a date, or with today's.",
-            )
+    with data.recording(JOB, day) as run, locks.hold(data.files_lock, JOB):
+        refuse_day_to_come(
+            day, today, what="commercial_log", next_step="Trigger the rotation without a date, or with today's."
+        )
         due = _due_by_month(data, before=min(day - timedelta(days=settings.keep_days), today))
         archived: dict[str, int] = {}
         size = 0
@@ -75,6 +74,7 @@ def rotate_files(data: DataRoot, *, day: date, today: date, settings: Settings) 
             read=sum(map(len, due.values())),
             written=sum(archived.values()),
             bytes=size,
+            warnings=tuple(run.warnings),
             facts={"archived": archived, "archives_deleted": deleted, **run.durations},
         )
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,24 +14,23 @@ from typing import Any
 from include.commercial_log import backup, batches, extract, load, rotation, workbook
 from include.commercial_log.cells import month_label
 from include.commercial_log.config import ZONE, DataRoot
-from include.commercial_log.database import SYSTEM, transaction
+from include.commercial_log.database import SYSTEM
 from include.commercial_log.months import closed_months, month_states
 from include.commercial_log.review import HIGH_VALUE, review_counts
 from include.common import locks
-from include.common.journal import JournalLine, read_journal, record_run
+from include.common.journal import JournalLine
 from include.common.objectstores import ObjectStore
+from include.common.reports import MB, RUNS_HEADER, megabytes, read_runs, render_report, render_runs, render_when
 from include.common.results import StepResult
-from include.common.sql import read_sql
-from include.common.tables import render_age, render_table
-from include.errors import CheckFailed, PipelineError, SourceMissing
+from include.common.sql import file_of, read_sql, transaction
+from include.common.tables import render_table
+from include.errors import CheckFailed, PipelineError
 
 CLEAN_UP_JOB = "commercial_log_clean_up"
 SCHEDULED = (extract.JOB, load.JOB, rotation.JOB, backup.JOB)
 STALE_AFTER = timedelta(hours=24)
 STUCK_AFTER = timedelta(hours=1)
-DURATIONS = 10
 LINES_SEARCHED_FOR_ERRORS = 20
-MB = 1_000_000
 CENT = 0.01
 _NUMBERS = re.compile(r"\d+")
 
@@ -53,14 +52,13 @@ def report_status(
     Raises SourceMissing if there is no data folder.
     """
     storage = storage_report(db, data)
-    journals = {path.stem: read_journal(data.logs, path.stem, last=100) for path in sorted(data.logs.glob("*.log"))}
-    jobs = {job: journals.get(job, []) for job in SCHEDULED}
+    runs = read_runs(data.logs, SCHEDULED, zone=ZONE, now=now, today=today)
     loaded = _data_freshness(db, now)
     running = [
         {"batch": batch["batch_id"], "file": batch["source_file"], "since": _local(_moment(batch["import_date"]))}
         for batch in _batches(db, status="RUNNING", last=10)
     ]
-    errors = [error for job, lines in journals.items() for error in _recurring_errors(job, lines)]
+    errors = [error for job, lines in runs.journals.items() for error in _recurring_errors(job, lines)]
     closed = len(closed_months(db))
     still_open = sum(not is_closed for is_closed in month_states(db).values())
     backups, unreadable = _backups(store)
@@ -70,16 +68,13 @@ def report_status(
         "running": running,
         "months": {"open": still_open, "closed": closed},
         "review": review_counts(db),
-        "jobs": {job: [_run(line) for line in lines[:DURATIONS]] for job, lines in jobs.items()},
+        "jobs": runs.jobs,
         "recurring_errors": errors,
         "storage": storage,
         "backups": backups,
-        "today": sorted(
-            (_run(line) for lines in journals.values() for line in lines if line.at.astimezone(ZONE).date() == today),
-            key=lambda run: str(run["at"]),
-        ),
+        "today": runs.today,
     }
-    warnings = [*_data_warnings(loaded, now), *_running_warnings(running, now), *_failures(jobs, now), *unreadable]
+    warnings = [*_data_warnings(loaded, now), *_running_warnings(running, now), *runs.failures, *unreadable]
     if storage["disk_free_mb"] < storage["database_mb"]:
         warnings.append(
             f"Only {storage['disk_free_mb']:,.0f} MB are free in {data.root}: a snapshot of the database needs "
@@ -93,11 +88,9 @@ def render_status(report: StepResult) -> str:
     facts = report.facts
     now = datetime.fromisoformat(facts["at"])
     loaded, months, review = facts["data"], facts["months"], facts["review"]
-    lines = [f"Commercial log, {now:%A %Y-%m-%d %H:%M} station time", ""]
-    lines += ["Needs attention:", *(f"  ! {text}" for text in report.warnings)] if report.warnings else ["All is well."]
     rows = [
         ("Data", _rendered_freshness(loaded, now)),
-        *(("Running", f"{each['batch']} since {_when(each['since'], now)}") for each in facts["running"]),
+        *(("Running", f"{each['batch']} since {render_when(each['since'], now)}") for each in facts["running"]),
         ("Months", f"{months['open']} open, {months['closed']} closed"),
         (
             "Review",
@@ -109,20 +102,15 @@ def render_status(report: StepResult) -> str:
     if facts["backups"] is not None:
         backups = facts["backups"]
         rows.append(("Backups", f"{backups['count']}, newest {backups['newest']}" if backups["count"] else "none"))
-    lines += ["", render_table((), rows), ""]
-    lines.append(
-        render_table(
-            ("Job", "Last result", "When", f"Last {DURATIONS} durations (s), newest first (! failed)"),
-            [_rendered_job(job, runs, now) for job, runs in facts["jobs"].items()],
-        )
-    )
-    if facts["recurring_errors"]:
-        lines += ["", f"Errors that came back within the last {LINES_SEARCHED_FOR_ERRORS} runs of a job:"]
-        lines += [f"  {each['job']}, {each['times']} times: {each['error']}" for each in facts["recurring_errors"]]
-    lines += ["", "Today:" if facts["today"] else "Today: no run has ended yet."]
-    if facts["today"]:
-        lines.append(render_table((), [_rendered_run(run) for run in facts["today"]], indent="  "))
-    return "\n".join(lines)
+    sections = [
+        render_table((), rows),
+        render_table(("Job", *RUNS_HEADER), [(job, *render_runs(runs, now)) for job, runs in facts["jobs"].items()]),
+    ]
+    if errors := facts["recurring_errors"]:
+        lines = [f"Errors that came back within the last {LINES_SEARCHED_FOR_ERRORS} runs of a job:"]
+        lines += [f"  {each['job']}, {each['times']} times: {each['error']}" for each in errors]
+        sections.append("\n".join(lines))
+    return render_report(f"Commercial log, {now:%A %Y-%m-%d %H:%M} station time", report, sections)
 
 
 def storage_report(db: sqlite3.Connection, data: DataRoot) -> dict[str, Any]:
@@ -131,21 +119,16 @@ def storage_report(db: sqlite3.Connection, data: DataRoot) -> dict[str, Any]:
     ``archives.by_month`` is MB per archived month, oldest first: how much a month of workbooks takes over time.
     Raises SourceMissing if there is no data folder.
     """
-    if not data.root.is_dir():
-        raise SourceMissing(
-            f"commercial_log: there is no data folder {data.root}.",
-            next_step="Correct the path (connection commercial_log_files, or --data-root); only the command init "
-            "makes it.",
-        )
+    data.require()
     daily = {day.isoformat(): path for day, path in workbook.list_dated(data.daily).items()}
     archives = {f"{first:%Y-%m}": path for first, path in rotation.list_archives(data).items()}
-    database = _file_of(db)
+    database = file_of(db)
     disk = shutil.disk_usage(data.root)
     return {
         "workbooks": _holding(daily),
-        "archives": {**_holding(archives), "by_month": {month: _mb([path]) for month, path in archives.items()}},
-        "logs_mb": _mb(data.logs.glob("*.log*")),
-        "database_mb": _mb(Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")),
+        "archives": {**_holding(archives), "by_month": {month: megabytes([path]) for month, path in archives.items()}},
+        "logs_mb": megabytes(data.logs.glob("*.log*")),
+        "database_mb": megabytes(Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")),
         "disk_free_mb": round(disk.free / MB, 2),
     }
 
@@ -204,7 +187,7 @@ def validate_database(db: sqlite3.Connection, *, today: date) -> StepResult:
         then, now = (f"{n:,} spots, ${gross:,.2f} gross and ${net:,.2f} net" for n, gross, net in (held[:3], held[3:]))
         warnings.append(f"{month} held {then} when it was closed, now it holds {now}.")
     return StepResult(
-        where=_file_of(db),
+        where=file_of(db),
         read=int(sum(year["spots"] for year in years.values())),
         warnings=tuple(warnings),
         facts={"years": years},
@@ -220,7 +203,7 @@ def clean_up_batches(
     ``database`` raises.
     """
     day = now.astimezone(ZONE).date()
-    with record_run(data.logs, CLEAN_UP_JOB, day) as run, locks.hold(data.database_lock, CLEAN_UP_JOB), database as db:
+    with data.recording(CLEAN_UP_JOB, day) as run, locks.hold(data.database_lock, CLEAN_UP_JOB), database as db:
         with transaction(db):
             failed = batches.mark_interrupted(db, now=now)
         run.facts["batches"] = failed
@@ -272,56 +255,26 @@ def _data_warnings(loaded: Mapping[str, Any], now: datetime) -> list[str]:
     if loaded["loaded_at"] is None:
         return ["No workbook has been loaded into the database yet."]
     if loaded["stale"]:
-        return [f"The data is stale: the last load was {_when(loaded['loaded_at'], now)}."]
+        return [f"The data is stale: the last load was {render_when(loaded['loaded_at'], now)}."]
     return []
 
 
 def _running_warnings(running: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
     return [
-        f"{each['batch']} is marked RUNNING since {_when(each['since'], now)}; if no update is at work, clean up."
+        f"{each['batch']} is marked RUNNING since {render_when(each['since'], now)}; if no update is at work, clean up."
         for each in running
         if now - datetime.fromisoformat(each["since"]) > STUCK_AFTER
     ]
-
-
-def _failures(jobs: Mapping[str, Sequence[JournalLine]], now: datetime) -> list[str]:
-    return [
-        f"{job} failed {render_age(now - lines[0].at)} ago: {lines[0].detail.removeprefix('ERROR ')}"
-        for job, lines in jobs.items()
-        if lines and lines[0].state == "FAILED"
-    ]
-
-
-def _run(line: JournalLine) -> dict[str, Any]:
-    return {
-        "job": line.job,
-        "at": _local(line.at),
-        "day": line.day,
-        "state": line.state,
-        "seconds": line.seconds,
-        "detail": line.detail,
-    }
 
 
 def _holding(files: Mapping[str, Path]) -> dict[str, Any]:
     names = list(files)
     return {
         "count": len(names),
-        "mb": _mb(files.values()),
+        "mb": megabytes(files.values()),
         "oldest": names[0] if names else None,
         "newest": names[-1] if names else None,
     }
-
-
-def _mb(files: Iterable[Path]) -> float:
-    return round(sum(map(_size, files)) / MB, 2)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0  # a job at work may have moved it since it was listed
 
 
 def _storage_rows(storage: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -341,18 +294,7 @@ def _storage_rows(storage: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _rendered_freshness(loaded: Mapping[str, Any], now: datetime) -> str:
     if loaded["loaded_at"] is None:
         return "STALE, nothing was ever loaded"
-    return f"{'STALE' if loaded['stale'] else 'fresh'}, {loaded['file']} loaded {_when(loaded['loaded_at'], now)}"
-
-
-def _rendered_job(job: str, runs: Sequence[Mapping[str, Any]], now: datetime) -> tuple[str, str, str, str]:
-    if not runs:
-        return job, "never ran", "", ""
-    durations = " ".join(f"{run['seconds']:.1f}{'!' if run['state'] == 'FAILED' else ''}" for run in runs)
-    return job, runs[0]["state"], _when(runs[0]["at"], now), durations
-
-
-def _rendered_run(run: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    return f"{datetime.fromisoformat(run['at']):%H:%M}", run["job"], run["state"], f"{run['seconds']} s", run["detail"]
+    return f"{'STALE' if loaded['stale'] else 'fresh'}, {loaded['file']} loaded {render_when(loaded['loaded_at'], now)}"
 
 
 def _check_integrity(db: sqlite3.Connection) -> None:
@@ -363,21 +305,17 @@ def _check_integrity(db: sqlite3.Connection) -> None:
         faults, lost = [str(error)], []
     if faults:
         raise CheckFailed(
-            f"commercial_log: the database {_file_of(db)} is damaged: {'; '.join(faults)}.",
+            f"commercial_log: the database {file_of(db)} is damaged: {'; '.join(faults)}.",
             next_step="Stop what writes to it, keep a copy of the file and restore the newest backup.",
         )
     if lost:
         tables = Counter(f"{table} to {parent}" for table, _, parent, _ in lost)
         raise CheckFailed(
-            f"commercial_log: references lead nowhere in {_file_of(db)}: "
+            f"commercial_log: references lead nowhere in {file_of(db)}: "
             + ", ".join(f"{count:,} from {pair}" for pair, count in tables.items())
             + ".",
             next_step="Find the program that writes without foreign keys; correct those rows or restore a backup.",
         )
-
-
-def _file_of(db: sqlite3.Connection) -> str:
-    return str(db.execute("PRAGMA database_list").fetchone()[2])
 
 
 def _moment(stored: str) -> datetime:
@@ -387,8 +325,3 @@ def _moment(stored: str) -> datetime:
 
 def _local(moment: datetime) -> str:
     return moment.astimezone(ZONE).isoformat(timespec="seconds")
-
-
-def _when(moment: str, now: datetime) -> str:
-    at = datetime.fromisoformat(moment)
-    return f"{at:%Y-%m-%d %H:%M} ({render_age(now - at)} ago)"

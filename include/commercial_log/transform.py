@@ -22,12 +22,6 @@ class Booking(NamedTuple):
     sheet: str
     row_hash: str
 
-    def __getattr__(self, column: str) -> Value:
-        try:
-            return self.values[POSITION[column]]
-        except KeyError:
-            raise AttributeError(column) from None
-
 
 class Remark(NamedTuple):
     """Why a row was rejected, or what about an accepted row deserves a look."""
@@ -113,10 +107,16 @@ def parse_rows(sheet: SheetRows, *, closed: Collection[str]) -> ParsedSheet:
 
 def without_market(booking: Booking) -> Remark:
     """The warning about a booking whose market is neither known nor created (R30)."""
-    text, bill_code, gross = str(booking.market_name), str(booking.bill_code), booking.gross_rate
-    amount = gross if isinstance(gross, float) else None
+    market, bill_code, gross = (booking.values[POSITION[name]] for name in ("market_name", "bill_code", "gross_rate"))
     return Remark(
-        "warning", booking.sheet, booking.row, "UNKNOWN_MARKET", "Market", text[:_RAW_LENGTH], bill_code, amount
+        "warning",
+        booking.sheet,
+        booking.row,
+        "UNKNOWN_MARKET",
+        "Market",
+        str(market)[:_RAW_LENGTH],
+        str(bill_code),
+        gross if isinstance(gross, float) else None,
     )
 
 

@@ -118,16 +118,21 @@ def outline(path: Path, plain: PlainSheet | None, *, name: str) -> Outline:
 
 
 def sidecar_path(workbook: Path) -> Path:
+    """Where the notes about a dated workbook lie: beside it."""
     return workbook.with_name(f"{workbook.name}.json")
 
 
 def write_sidecar(workbook: Path, sidecar: Sidecar) -> None:
+    """Write the notes about a dated workbook, all at once. Raises StoreFull."""
     with atomic_write(sidecar_path(workbook)) as temporary:
         temporary.write_text(json.dumps(asdict(sidecar), indent=1) + "\n", encoding="utf-8")
 
 
 def data_rows_of(workbook: Path) -> int:
-    """How many data rows a dated workbook has: from its sidecar if that still describes it, else by reading it."""
+    """How many data rows a dated workbook has: from its sidecar if that still describes it, else by reading it.
+
+    Raises ContractViolation if it has to be read and is no such workbook.
+    """
     try:
         sidecar = Sidecar(**json.loads(sidecar_path(workbook).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):

@@ -9,16 +9,15 @@ def requested_days(
     day: date,
     *,
     named: bool = False,
-    start: str | None = None,
-    end: str | None = None,
+    start: date | None = None,
+    end: date | None = None,
     today: date,
     allow_partial: bool = False,
 ) -> list[date]:
     """The days from ``start`` to ``end``, both included, oldest first; without them ``day`` alone.
 
-    Raises RequestRefused naming a value that is no day, half of a range, a range that ends before it starts or that is
-    given beside a day (``named``: somebody asked for ``day``), and a day that is not over (``allow_partial`` admits
-    today).
+    Raises RequestRefused naming half of a range, a range that ends before it starts or that is given beside a day
+    (``named``: somebody asked for ``day``), and a day that is not over (``allow_partial`` admits today).
     """
     if named and (start or end):
         raise RequestRefused(
@@ -29,7 +28,7 @@ def requested_days(
             f"Only one of start_date ({start}) and end_date ({end}) is given.",
             next_step="Give both, or neither and a date.",
         )
-    first, last = (_day(start), _day(end)) if start and end else (day, day)
+    first, last = (start, end) if start and end else (day, day)
     if last < first:
         raise RequestRefused(f"end_date {last} lies before start_date {first}.", next_step="Swap them.")
     if last > today or (last == today and not allow_partial):
@@ -40,7 +39,7 @@ def requested_days(
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def requested_bounds(*, start: str | None, end: str | None, today: date) -> tuple[date | None, date]:
+def requested_bounds(*, start: date | None, end: date | None, today: date) -> tuple[date | None, date]:
     """The first and the last day to look at, both included; without them up to yesterday, from whenever there is
     something. Raises RequestRefused as :func:`requested_days` does.
     """
@@ -49,11 +48,7 @@ def requested_bounds(*, start: str | None, end: str | None, today: date) -> tupl
     return (days[0] if start else None), days[-1]
 
 
-def _day(text: str) -> date:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        day = None
-    if day is None or day.isoformat() != text:
-        raise RequestRefused(f"'{text}' is no day.", next_step="Write it like 2025-11-10.")
-    return day
+def refuse_day_to_come(day: date, today: date, *, what: str, next_step: str) -> None:
+    """Raise RequestRefused naming ``what`` if its ``day`` is after ``today``, both in the time zone of the system."""
+    if day > today:
+        raise RequestRefused(f"{what}: {day} has not begun in its time zone (today is {today}).", next_step=next_step)

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ def temporary_beside(target: Path) -> Iterator[Path]:
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if _lacks_space(error):
             raise StoreFull(
                 f"No space left for {target.name} in {target.parent}; nothing was changed.",
                 next_step="Free disk space there (the status report lists what is kept), then clear the task.",
@@ -37,6 +38,13 @@ def temporary_beside(target: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _lacks_space(error: Exception) -> bool:
+    """Whether the disk or a quota is full; libraries that write by themselves have the system's number in a text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    number = error.errno if isinstance(error, OSError) and error.errno else found and int(found[1])
+    return number in (errno.ENOSPC, errno.EDQUOT)
 
 
 def publish(temporary: Path, target: Path) -> None:

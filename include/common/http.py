@@ -39,9 +39,9 @@ def exchange(
     """The first answer that is not 408, 425, 429 or 5xx; pass it on to :func:`check_status`.
 
     ``send`` does one whole attempt with httpx, body read, and returns its response; lost connections and timeouts count
-    as failed attempts. ``waits`` are the seconds between attempts, so there is one attempt more. A Retry-After, for a 429
-    without one a minute, counts instead of our own wait; if it is above ``longest_wait``, nothing more is tried. ``to`` names the other side and
-    what is wanted from it, without any secret.
+    as failed attempts. ``waits`` are the seconds between attempts, so there is one attempt more. A Retry-After, for a
+    429 without one a minute, counts instead of our own wait; if it is above ``longest_wait``, nothing more is tried.
+    ``to`` names the other side and what is wanted from it, without any secret.
 
     Raises RateLimited when the other side asked to wait, SourceUnavailable for any other last failed attempt.
     """

@@ -17,12 +17,13 @@ from datetime import UTC, date, datetime, timedelta
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from include.errors import PipelineError
+from include.errors import PipelineError, TransientError
 
 log = logging.getLogger(__name__)
 
 JOURNAL_BYTES = 10 * 1024 * 1024
 JOURNAL_FILES = 5
+_PASSING = " | may pass"
 _LINE = re.compile(
     r"^(?P<at>\S+) \| (?P<job>\S+) \| (?P<day>\S+) \| (?P<state>SUCCESS|FAILED)"
     r" \| Duration: (?P<s>[\d.]+)s(?: \| (?P<detail>.*))?$"
@@ -39,6 +40,11 @@ class JournalLine:
     state: str
     seconds: float
     detail: str
+
+    @property
+    def transient(self) -> bool:
+        """Whether the run failed for something that trying again can help, and somebody may be doing so."""
+        return self.state == "FAILED" and self.detail.endswith(_PASSING)
 
 
 class RunLog:
@@ -84,7 +90,8 @@ class RunLog:
 def record_run(folder: Path, job: str, day: date, *, clean: Callable[[str], str] = str) -> Iterator[RunLog]:
     """Time a run, log its last line and append it to ``<folder>/<job>.log``.
 
-    An error keeps its type and gains the last log lines as a note.
+    An error keeps its type and gains the last log lines as a note; the line of one that trying again can help ends with
+    ``may pass``.
     """
     run = RunLog(clean)
     log.info("START | %s | %s", job, day)
@@ -94,7 +101,8 @@ def record_run(folder: Path, job: str, day: date, *, clean: Callable[[str], str]
         if run.last_lines:
             error.add_note("Last log lines:\n" + "\n".join(run.last_lines))
         reason = error.what if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-        _close(folder, job, day, "FAILED", run, [f"ERROR {reason}"])
+        may_pass = _PASSING if isinstance(error, TransientError) else ""
+        _close(folder, job, day, "FAILED", run, [f"ERROR {reason}{may_pass}"])
         raise
     tail = [f"Batch: {run.batch}"] if run.batch else []
     tail += [f"{name}: {value}" for name, value in run.facts.items()]

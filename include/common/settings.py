@@ -1,7 +1,6 @@
 """A system's settings: a frozen dataclass whose defaults hold, and a JSON object that changes some of them."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+import json
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -10,23 +9,34 @@ from include.errors import ContractViolation
 Kind = TypeVar("Kind")
 
 
-def from_mapping(kind: type[Kind], values: Mapping[str, Any], *, system: str) -> Kind:
-    """An instance of the dataclass ``kind`` with ``values`` in place of its defaults; lists become tuples.
+def read_settings(kind: type[Kind], text: str | None, *, system: str) -> Kind:
+    """An instance of the dataclass ``kind`` with what a JSON object says in place of its defaults; lists become tuples.
 
-    Raises ContractViolation naming a setting that does not exist, has the wrong type or is a number below 0.
+    Raises ContractViolation for a text that is no JSON object, and naming a setting that does not exist, has the wrong
+    type or is a number below 0.
     """
+    where = f"in the Airflow variable {system}_settings, or in --settings"
+    try:
+        values = json.loads(text or "{}")
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise ContractViolation(
+            f"{system}: the settings are not a JSON object.",
+            next_step=f'Correct them {where}; for example: {{"keep_backups": 7}}.',
+        )
     hints = get_type_hints(kind)
     chosen: dict[str, Any] = {}
     for name, value in values.items():
         if name not in hints:
             raise ContractViolation(
                 f"{system} has no setting '{name}'.",
-                next_step=f"Use one of: {', '.join(sorted(each.name for each in fields(kind)))}.",  # type: ignore[arg-type]
+                next_step=f"Correct it {where}; there are: {', '.join(sorted(hints))}.",
             )
         if not _fits(value, hints[name]):
             raise ContractViolation(
                 f"{system} setting '{name}' is {value!r}, not {_described(hints[name])}.",
-                next_step=f"Correct the value in the Airflow variable {system}_settings.",
+                next_step=f"Correct it {where}.",
             )
         chosen[name] = tuple(value) if isinstance(value, list) else value
     return kind(**chosen)

@@ -63,12 +63,12 @@ def resolve(share: Share, path: str) -> str:
 
 
 def fetch(share: Share, path: str, target: Path) -> FetchedFile:
-    """Copy one file of the share to ``target`` and make sure nobody wrote to it meanwhile.
+    """Copy one file of the share that :func:`resolve` found to ``target`` and make sure nobody wrote to it meanwhile.
 
-    Raises SourceChanging if size or modification time changed on the way or somebody has it open exclusively,
-    SourceUnavailable if the connection broke.
+    Raises SourceChanging if size or modification time changed on the way, it is gone or somebody has it open
+    exclusively, SourceUnavailable if the connection broke.
     """
-    with _share_errors(share, path):
+    with _share_errors(share, path, found=True):
         before = share.stat(path)
         with share.open(path) as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink, CHUNK)
@@ -85,7 +85,7 @@ def fetch(share: Share, path: str, target: Path) -> FetchedFile:
 
 @dataclass(frozen=True)
 class LocalShare:
-    """A mounted folder as a :class:`Share`, for the command line."""
+    """A mounted folder as a :class:`Share`."""
 
     name: str
     root: Path
@@ -101,8 +101,14 @@ class LocalShare:
 
 
 @contextmanager
-def _share_errors(share: Share, path: str) -> Iterator[None]:
-    """Every client library has errors of its own for a lost connection; only three kinds matter to an operator."""
+def open_folder(folder: Path) -> Iterator[Share]:
+    """A mounted folder as a step takes a share: to be opened."""
+    yield LocalShare(str(folder), folder)
+
+
+@contextmanager
+def _share_errors(share: Share, path: str, *, found: bool = False) -> Iterator[None]:
+    """Every client library has errors of its own for a lost connection; only a few kinds matter to an operator."""
     try:
         yield
     except PipelineError:
@@ -110,6 +116,12 @@ def _share_errors(share: Share, path: str) -> Iterator[None]:
     except Exception as error:
         # By errno, as not every client's OSError is of Python's own subclasses.
         number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ENOENT and found:
+            # Excel saves by putting another file in the place of the old one.
+            raise SourceChanging(
+                f"{share.name}: '{path}' was there and is gone, as it is for a moment while it is being saved.",
+                next_step="Nothing to do: it is looked for again. If it stays away, ask who has moved it.",
+            ) from error
         if number == errno.ENOENT:
             raise SourceMissing(
                 f"{share.name}: '{path}' is gone.", next_step="Ask whoever owns the share where it went."

@@ -12,6 +12,16 @@ from pathlib import Path
 
 from include.errors import ContractViolation, StoreBusy, StoreFull
 
+# To SQLite only a write without space is FULL. One beyond a quota is WRITE, and where the 32 KB of the -shm file do not
+# fit, not even a reader gets in.
+_NO_ROOM = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
 _SQL_ROOT = Path(__file__).resolve().parents[1] / "sql"
 
 
@@ -30,7 +40,7 @@ def transaction(db: sqlite3.Connection, *, commit: bool = True) -> Iterator[None
     Raises StoreBusy when another connection holds the lock longer than the connection's busy timeout, StoreFull when
     the disk is full.
     """
-    try:
+    with sqlite_errors(file_of(db)):
         db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -40,26 +50,40 @@ def transaction(db: sqlite3.Connection, *, commit: bool = True) -> Iterator[None
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-    except sqlite3.OperationalError as error:
-        file = str(db.execute("PRAGMA database_list").fetchone()[2])
-        raise_if_locked(error, file)
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) == sqlite3.SQLITE_FULL:
+
+
+def file_of(db: sqlite3.Connection) -> str:
+    """The path of the file a connection is to."""
+    return str(db.execute("PRAGMA database_list").fetchone()[2])
+
+
+@contextmanager
+def sqlite_errors(file: str | Path) -> Iterator[None]:
+    """The two ways in which SQLite fails that an operator can do something about, as StoreBusy and StoreFull.
+
+    For a block that leaves the database as it was when it fails.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = sqlite_code(error)
+        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreBusy(
+                f"The database {file} is locked by another reader or writer; nothing was changed.",
+                next_step="Try again; if it stays locked, look for a job or program that keeps a transaction open.",
+            ) from error
+        if code in _NO_ROOM:
             raise StoreFull(
-                f"No space left for the database {file}; nothing was changed.",
-                next_step="Free disk space there, then clear the task.",
+                f"No space left for the database {file} ({error}); nothing was changed.",
+                next_step="Free disk space there (the status report lists what is kept), then clear the task; if "
+                "there is space, check quota and disk.",
             ) from error
         raise
 
 
-def raise_if_locked(error: sqlite3.Error, file: str) -> None:
-    """Raise StoreBusy in place of the error with which SQLite gives up waiting for another connection."""
-    # Errors of the Python module itself carry no code. The low byte is the primary code, the rest tells kinds apart.
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        raise StoreBusy(
-            f"The database {file} is locked by another reader or writer; nothing was changed.",
-            next_step="Try again; if it stays locked, look for a job or program that keeps a transaction open.",
-        ) from error
+def sqlite_code(error: sqlite3.Error) -> int:
+    """The extended code of an error; its low byte is the primary one. Those of the Python module itself carry none."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
 
 
 def migrate(db: sqlite3.Connection, system: str) -> list[str]:

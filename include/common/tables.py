@@ -45,6 +45,13 @@ def words(name: str) -> str:
     return name if "." in name or name[:1].isupper() else name.replace("_", " ")
 
 
+def render_some(values: Iterable[object], at_most: int) -> str:
+    """The first of many: ``1, 2 and 3 more``."""
+    every = [str(value) for value in values]
+    more = f" and {len(every) - at_most:,} more" if len(every) > at_most else ""
+    return ", ".join(every[:at_most]) + more
+
+
 def render_age(span: timedelta) -> str:
     """How long ago, in the unit that tells most."""
     hours = span.total_seconds() / 3600

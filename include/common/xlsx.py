@@ -231,10 +231,10 @@ def _extract(package: zipfile.ZipFile, target: Path, sheets: Sequence[str], name
         if sheet not in source.sheets:
             raise _sheet_missing(name, [sheet], list(source.sheets))
     part = source.sheet_part(sheets[0])
-    xml = package.read(part)
-    original = xml
+    original = package.read(part)
+    xml = _with_two_tags(original)
     if len(sheets) > 1:
-        others = [(sheet, package.read(source.sheet_part(sheet))) for sheet in sheets[1:]]
+        others = [(sheet, _with_two_tags(package.read(source.sheet_part(sheet)))) for sheet in sheets[1:]]
         xml = _append_sheets(xml, sheets[0], others)
     prefix = _prefix(xml)
     formulas = _formulas(xml, prefix)
@@ -395,12 +395,19 @@ def _is_self_contained(formula: bytes) -> bool:
     return re.fullmatch(rb"[\s\d.,:;()+\-*/^=%{}]*", text) is not None
 
 
+def _with_two_tags(xml: bytes) -> bytes:
+    """A sheet whose cells have a start and an end tag; one that was emptied may have but ``<sheetData/>``."""
+    if b"sheetData>" in xml:
+        return xml
+    return re.sub(rb"<((?:\w+:)?)sheetData\s*/>", rb"<\1sheetData></\1sheetData>", xml)
+
+
 def _append_sheets(xml: bytes, sheet: str, others: list[tuple[str, bytes]]) -> bytes:
     """One sheet's XML with the data rows of others behind its own and a ``sheet_source`` column."""
     rows = _row_elements(xml)
     sources = [(sheet, rows), *((other, _row_elements(text)[1:]) for other, text in others)]
     references = (re.findall(rb'<c\b[^>]*?\br="([A-Z]+)\d', row) for _, elements in sources for row in elements)
-    width = max(_column(reference) for found in references for reference in found)
+    width = max((_column(reference) for found in references for reference in found), default=0)
     merged: list[bytes] = []
     for source, elements in sources:
         for element in elements:

@@ -27,7 +27,7 @@ from include.cvas.lake import UNDATED, partition_files, read_state, reading, sta
 from include.cvas.mastercpc import read_mastercpc
 from include.cvas.stage import stage
 from include.cvas.view import read_view_state
-from include.errors import CheckFailed, SourceMissing, StoreBusy
+from include.errors import CheckFailed, RequestRefused, SourceMissing, StoreBusy
 
 JOB = "cvas_backup"
 RESTORE_JOB = "cvas_restore"
@@ -64,7 +64,7 @@ def back_up(store: ObjectStore, lake: Lake, *, day: date, now: datetime, setting
             kept, deleted = _BACKUPS.prune(store, newest=name, keep=settings.keep_backups)
         size = packed.stat().st_size
         run.say(f"{store.where}/{name}: {files} files, {size:,} bytes; deleted {', '.join(deleted) or 'none'}")
-        run.facts.update(backup=name, bytes=size)
+        run.facts.update(backup=name, bytes=f"{size:,}")
         return StepResult(
             where=f"{store.where}/{name}",
             read=files,
@@ -81,7 +81,14 @@ def list_backups(store: ObjectStore) -> list[str]:
 
 
 def restore_backup(
-    store: ObjectStore, lake: Lake, *, name: str | None = None, day: date, now: datetime, settings: Settings
+    store: ObjectStore,
+    lake: Lake,
+    *,
+    confirm: bool,
+    name: str | None = None,
+    day: date,
+    now: datetime,
+    settings: Settings,
 ) -> StepResult:
     """Put view, catalogue and state of a backup, the newest unless ``name`` says which, in place, all at once.
 
@@ -92,9 +99,14 @@ def restore_backup(
 
     Needs free disk space of three views below the lake. Re-run: safe; a kill leaves the old or, once the next load has
     begun, the new files.
-    Raises SourceMissing if there is no such backup, CheckFailed if it is damaged, StoreBusy while a run is at work,
-    StoreFull, AlreadyRunning, and what the store raises; in every case everything is as it was.
+    Raises RequestRefused without ``confirm``, SourceMissing if there is no such backup, CheckFailed if it is damaged,
+    StoreBusy while a run is at work, StoreFull, AlreadyRunning, and what the store raises; in every case everything is
+    as it was.
     """
+    if not confirm:
+        raise RequestRefused(
+            "cvas: restoring replaces view, catalogue and state.", next_step="Give confirm if that is what you want."
+        )
     with stage(lake, RESTORE_JOB, day, now=now, settings=settings) as run, _workplace(lake, RESTORE_JOB) as folder:
         fetched = folder / "backup.zip"
         with run.phase("fetch and verify", percent=40):
@@ -170,9 +182,10 @@ def _workplace(lake: Lake, job: str) -> Iterator[Path]:
 def _standing_still(lake: Lake, job: str, *, alone: bool = False) -> Iterator[None]:
     """Nobody changes view, lake and user base; ``alone`` keeps readers out, too, and finishes what was killed."""
     with ExitStack() as held:
-        for lock in (lake.lock, lake.view_lock, lake.user_base_lock):
-            held.enter_context(locks.hold(lock, job, shared=not alone))
-        for owner in ("load", "view", "user_base"):
+        owners = ("load", "view", "user_base")
+        for owner in owners:
+            held.enter_context(locks.hold(lake.staging_locks[owner], job, shared=not alone))
+        for owner in owners:
             journal = lake.staging / owner / JOURNAL
             if not journal.exists():
                 continue

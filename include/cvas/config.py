@@ -1,13 +1,14 @@
 """What may differ between installations: the lake's folder and settings. No path or account is built in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from include.common.settings import from_mapping
+from include.common.journal import record_run
+from include.cvas.privacy import masked
 
 ZONE = ZoneInfo("Europe/Madrid")
 
@@ -71,6 +72,17 @@ class Lake:
         return self.root / "_staging"
 
     @property
+    def staging_locks(self) -> dict[str, Path]:
+        """By the name of a folder below ``staging`` the lock under which it is used."""
+        return {
+            "load": self.lock,
+            "view": self.view_lock,
+            "user_base": self.user_base_lock,
+            "counters": self.counters_lock,
+            "backup": self.backup_lock,
+        }
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
@@ -98,6 +110,18 @@ class Lake:
     def daily_lock(self, day: date) -> Path:
         """Held to write the files of one day; shared to load them."""
         return self.root / "_locks" / f"daily-{day}"
+
+    @contextmanager
+    def preparing(self, job: str, day: date) -> Iterator[None]:
+        """What is done before a step can be called, such as reading its settings: its failure is one of ``job`` (R70).
+
+        A step keeps its own journal, with :func:`include.cvas.stage.stage`.
+        """
+        try:
+            yield
+        except Exception:
+            with record_run(self.logs, job, day, clean=masked):
+                raise
 
 
 @dataclass(frozen=True)
@@ -131,11 +155,3 @@ class Settings:
         """Whether a service is left out because its name contains one of ``excluded_services`` (R12)."""
         folded = service.casefold()
         return any(word in folded for word in self.excluded_words)
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "Settings":
-        """Settings from a JSON object; what it does not name keeps its default.
-
-        Raises ContractViolation naming a setting that does not exist, has the wrong type or is below 0.
-        """
-        return from_mapping(cls, values, system="cvas")

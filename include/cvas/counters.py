@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.common import locks
-from include.common.files import require_space, sha256_of
+from include.common.files import atomic_write, require_space, sha256_of
 from include.common.filesets import JOURNAL, publish_together, staging
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.common.sql import read_sql
 from include.cvas.config import ZONE, Lake, Settings
 from include.cvas.contract import TYPES
+from include.cvas.counter_files import (
+    BY_CPC,
+    BY_SERVICE,
+    COUNTS,
+    KPIS,
+    MONEY,
+    Counters,
+    are_complete,
+    counted_days,
+    read_counters,
+)
 from include.cvas.engine import open_engine
 from include.cvas.lake import partition_files, readable, reading
 from include.cvas.lookup import phone_number
@@ -25,31 +35,13 @@ from include.cvas.privacy import masked
 from include.cvas.stage import stage
 from include.cvas.tables import show_transactions, write_csv
 from include.cvas.user_base import read_user_base_by_cpc
-from include.errors import ContractViolation
 
 if TYPE_CHECKING:
     import polars as pl
 
 JOB = "cvas_counters"
-BY_CPC, BY_SERVICE, KPIS = "Counters_CPC.parquet", "Counters_Service.csv", "Service_KPI.csv"
-COUNTS = (
-    *("act_count", "act_free", "act_pay", "upg_count", "reno_count", "dct_count", "upg_dct_count"),
-    *("cnr_count", "ppd_count", "rfnd_count"),
-)
-MONEY = ("rfnd_amount", "rev")
 RATIO_DECIMALS = 6
 _SERVICE = ("date", "service_name", "tme_category")
-
-
-class Counters(NamedTuple):
-    """The three files as frames, their columns and order of rows as in the files; a text is never null.
-
-    ``kpis``: churn_rate is a share (0.02 is 2 %), arpu euro per user.
-    """
-
-    by_cpc: pl.DataFrame
-    by_service: pl.DataFrame
-    kpis: pl.DataFrame
 
 
 class _Excluded(NamedTuple):
@@ -81,9 +73,9 @@ def count_transactions(
         before = read_counters(lake)
         asked = set(days)
         if lost := _lost_days(lake, before):
-            run.warn(f"a counter file is not there any more; the {len(lost)} days of the others are counted again")
+            run.warn(f"A counter file is not there any more; the {len(lost):,} days of the others are counted again.")
             asked |= lost
-        due = sorted(asked if force else asked - _counted_days(lake, before))
+        due = sorted(asked if force else asked - counted_days(lake, before))
         run.say(f"{len(due)} days to count, {len(asked) - len(due)} are there already")
         facts: dict[str, Any] = {"days": len(due), "skipped": len(asked) - len(due)}
         if not due:
@@ -106,20 +98,6 @@ def count_transactions(
         )
 
 
-def told_outdated(days: Iterable[date]) -> str | None:
-    """What to do after rows of ``days`` changed without a load, which nobody counts by itself (R57); None if none did.
-
-    The days between the first and the last are counted again with them, which does no harm.
-    """
-    changed = sorted(days)
-    if not changed:
-        return None
-    return (
-        f"The counters do not know that days from {changed[0]} to {changed[-1]} have changed: trigger cvas_counters "
-        f"with start_date {changed[0]}, end_date {changed[-1]} and force."
-    )
-
-
 def missing_days(lake: Lake) -> list[date]:
     """The days that have transactions in the lake and no counters, oldest first.
 
@@ -135,68 +113,12 @@ def missing_days(lake: Lake) -> list[date]:
                 with readable(file):
                     days = pl.scan_parquet(file).select(pl.col(kind.event_date).cast(pl.Date).unique())
                     present.update(days.drop_nulls().collect().to_series())
-    return sorted(present - _counted_days(lake, read_counters(lake)))
-
-
-def read_counters(lake: Lake) -> Counters:
-    """The three counter files; one that does not exist yet is an empty frame.
-
-    Raises ContractViolation naming a file whose columns or values are not as agreed.
-    """
-    import polars as pl
-
-    def typed(name: str, schema: dict[str, pl.DataType]) -> pl.DataFrame:
-        file = lake.counters / name
-        if not file.exists():
-            return pl.DataFrame(schema=schema)
-        with _readable(file):
-            found = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-            if found.columns != list(schema):
-                raise ContractViolation(
-                    f"cvas: the columns of {file} are {', '.join(found.columns)}, not {', '.join(schema)}.",
-                    next_step=f"Put a copy of {name} as it was back, or move it away and count the days again.",
-                )
-            if found.schema["date"] == pl.String:
-                found = found.with_columns(pl.col("date").str.to_date("%Y-%m-%d"))
-            return found.cast(pl.Schema(schema)).with_columns(pl.col(pl.String).fill_null(""))
-
-    numbers = dict.fromkeys(COUNTS, pl.Int64()) | dict.fromkeys(MONEY, pl.Float64())
-    service = {"date": pl.Date(), "service_name": pl.String(), "tme_category": pl.String()}
-    price = {"cpc": pl.Int64(), "cpc_period": pl.Int64(), "cpc_price": pl.Float64()}
-    whole = dict.fromkeys(("user_base_start", "user_base_end", "act_count", "dct_count"), pl.Int64())
-    ratios = {"rev": pl.Float64(), "net_activations": pl.Int64(), "churn_rate": pl.Float64(), "arpu": pl.Float64()}
-    return Counters(
-        typed(BY_CPC, {"date": pl.Date(), "cpc": pl.Int64(), **numbers, "last_updated": pl.Datetime("us")}),
-        typed(BY_SERVICE, {**service, **price, **numbers}),
-        typed(KPIS, {**service, **whole, **ratios}),
-    )
-
-
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    import polars as pl
-
-    try:
-        yield
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ContractViolation(
-            f"cvas: {file} cannot be read: {masked(str(error)).splitlines()[0]}",
-            next_step="Restore the file, or move it away and count the days again.",
-        ) from None
-
-
-def _counted_days(lake: Lake, counters: Counters) -> set[date]:
-    """The days that are in the counters; none if a file was moved away, because its rows have to come back."""
-    return set(counters.by_cpc["date"]) if _are_complete(lake) else set()
+    return sorted(present - counted_days(lake, read_counters(lake)))
 
 
 def _lost_days(lake: Lake, counters: Counters) -> set[date]:
     """The days that are in some of the files while another one is gone: no later run would ask for them (R57)."""
-    return set() if _are_complete(lake) else {day for frame in counters for day in frame["date"]}
-
-
-def _are_complete(lake: Lake) -> bool:
-    return all((lake.counters / name).exists() for name in (BY_CPC, BY_SERVICE, KPIS))
+    return set() if are_complete(lake) else {day for frame in counters for day in frame["date"]}
 
 
 def _read_excluded(path: Path, run: RunLog) -> _Excluded:
@@ -221,7 +143,7 @@ def _read_excluded(path: Path, run: RunLog) -> _Excluded:
         if (phone and not phone_number(phone)) or (user and not user.isdecimal()):
             odd.append(str(number))
     if odd:
-        run.warn(f"{path.name}: what lines {', '.join(odd)} hold is no phone or user id, so it excludes nobody")
+        run.warn(f"{path.name}: what lines {', '.join(odd)} hold is no phone or user id, so it excludes nobody.")
     return excluded
 
 
@@ -255,9 +177,9 @@ def _report(counted: pl.DataFrame, days: list[date], catalogue: pl.DataFrame, ru
             [f"{len(unlisted) - len(unknown)} with too many digits for a CPC"] if len(unlisted) > len(unknown) else []
         )
         named = ", ".join([*map(str, unknown), *others])
-        run.warn(f"{len(unlisted)} CPCs are not in MASTERCPC.csv and count as UNKNOWN: {named}")
+        run.warn(f"CPCs that are not in MASTERCPC.csv count as UNKNOWN ({len(unlisted):,}): {named}.")
     if empty:
-        run.warn(f"the lake has no transactions to count of {', '.join(empty)}")
+        run.warn(f"The lake has no transactions to count of {', '.join(empty)}.")
     if not nameless.is_empty():
         run.say(
             f"{without_cpc['transactions']} transactions name no CPC and are in no counter: "
@@ -366,10 +288,11 @@ def _publish(lake: Lake, counters: Counters, folder: Path) -> list[Path]:
     require_space(folder, sum(int(frame.estimated_size()) for frame in counters))
     staged = {lake.counters / name: folder / name for name in (BY_CPC, BY_SERVICE, KPIS)}
     for frame, file in zip(counters, staged.values(), strict=True):
-        if file.suffix == ".parquet":
-            frame.write_parquet(file, compression="snappy")
-        else:
-            write_csv(frame, file)
+        with atomic_write(file) as temporary:
+            if file.suffix == ".parquet":
+                frame.write_parquet(temporary, compression="snappy")
+            else:
+                write_csv(frame, temporary)
     changed = {
         target: file for target, file in staged.items() if not target.exists() or sha256_of(target) != sha256_of(file)
     }

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 
 from include.cvas.config import ZONE, Lake
 from include.cvas.contract import TYPES
-from include.cvas.counters import read_counters
+from include.cvas.counter_files import read_counters
 from include.cvas.lake import LakeState, read_state
 from include.cvas.manifest import read_manifest
 from include.cvas.snapshots import has_snapshot

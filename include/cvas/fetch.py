@@ -101,11 +101,19 @@ def fetch_transactions(
         )
 
 
-def check_source(connect: Connect, *, settings: Settings) -> StepResult:
+def check_source(connect: Connect, *, day: date, settings: Settings) -> StepResult:
     """Make sure that the source answers and that its account can read every table and column of the six types.
 
-    Raises ContractViolation naming what is missing or may not be read, SourceUnavailable.
+    ``day`` is the one that is to be fetched. Raises, naming it, ContractViolation for what is missing or may not be
+    read, SourceUnavailable, CredentialRefused.
     """
+    try:
+        return _check_source(connect, settings)
+    except PipelineError as error:
+        raise type(error)(f"cvas: {day}: {error.what}", next_step=error.next_step) from error
+
+
+def _check_source(connect: Connect, settings: Settings) -> StepResult:
     faults: dict[str, None] = {}  # four types read one table
     with _told(), connect() as db:
         with _snapshot(db, settings):
@@ -118,7 +126,7 @@ def check_source(connect: Connect, *, settings: Settings) -> StepResult:
                 faults[error.what] = None
     if faults:
         raise ContractViolation(
-            f"cvas: the source cannot be read as agreed. {' '.join(faults)}",
+            f"The source cannot be read as agreed. {' '.join(faults)}",
             next_step="Ask the source's owner for the right to read it, or for what was renamed.",
         )
     return StepResult(where="source", facts={"readable": [kind.name for kind in TYPES]})

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from include.common.files import require_space
 from include.common.journal import RunLog
 from include.common.results import StepResult
+from include.common.tables import render_some, render_value
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import TransactionType
-from include.cvas.counters import told_outdated
+from include.cvas.counter_files import told_outdated
 from include.cvas.lake import (
     UNDATED,
     Change,
@@ -156,7 +157,7 @@ def _import_type(
         "last_day": str(max(days, default="")),
         "bytes": written,
     }
-    run.say(f"{kind.name} | " + " | ".join(f"{name} {value}" for name, value in counts.items()))
+    run.say(f"{kind.name} | " + " | ".join(f"{name} {render_value(value)}" for name, value in counts.items()))
     undated = change.state.partitions.get(partition_name(kind, UNDATED))
     if undated:
         run.warn(f"{kind.name}: the lake still has {undated.rows:,} rows without a date; the repair can remove them.")
@@ -215,10 +216,9 @@ def _record(
     }
     lost = [day for day, loaded in sorted(before.items()) if loses_too_much(loaded.rows, days.get(day, 0))]
     if lost and not force:
-        more = f" and {len(lost) - NAMED:,} more" if len(lost) > NAMED else ""
         raise CheckFailed(
             f"cvas {kind.name}: {len(lost):,} days would have less than half of the rows the lake has: "
-            f"{', '.join(map(str, lost[:NAMED]))}{more}; nothing was changed.",
+            f"{render_some(lost, NAMED)}; nothing was changed.",
             next_step="Ask whether files are missing in the folder; import with force if the rows are gone on purpose.",
         )
     gone = [day for day, loaded in sorted(before.items()) if loaded.rows and day not in days]

@@ -12,7 +12,9 @@ from include.common import locks
 from include.common.files import atomic_write
 from include.common.filesets import JOURNAL
 from include.common.journal import RunLog
+from include.common.reports import MB, megabytes
 from include.common.results import StepResult
+from include.common.tables import render_some
 from include.cvas.config import Lake, Settings
 from include.cvas.daily import DISCARDED, LOADED, compare_day, discard_day, fetched_days
 from include.cvas.lake import read_state, reading
@@ -21,7 +23,6 @@ from include.errors import AlreadyRunning, ContractViolation, StoreBusy
 
 JOB = "cvas_housekeeping"
 CLEAR_JOB = "cvas_clear_day"
-MB = 1_000_000
 NAMED = 5
 
 
@@ -61,7 +62,7 @@ def clear_day(lake: Lake, *, day: date, now: datetime, settings: Settings) -> St
     with stage(lake, CLEAR_JOB, day, now=now, settings=settings) as run, locks.hold(lake.daily_lock(day), CLEAR_JOB):
         action = "removed" if lake.daily(day).is_dir() else "there was nothing"
         size = discard_day(lake, day)
-        run.facts.update(bytes=size, files=action)
+        run.facts.update(bytes=f"{size:,}", files=action)
         return StepResult(
             where=str(lake.daily(day)), bytes=size, warnings=tuple(run.warnings), facts={"action": action}
         )
@@ -70,7 +71,7 @@ def clear_day(lake: Lake, *, day: date, now: datetime, settings: Settings) -> St
 def disk_use(lake: Lake) -> dict[str, float]:
     """MB of what grows below the lake's folder, and what the disk has left."""
     folders = ("Parquet_Data", "User_Base", "Daily_Data")
-    used = {name: round(sum(map(_size, _files(lake.root / name))) / MB, 2) for name in folders}
+    used = {name: megabytes(path for path in (lake.root / name).rglob("*") if path.is_file()) for name in folders}
     return {**used, "free": round(shutil.disk_usage(lake.root).free / MB, 2)}
 
 
@@ -98,10 +99,9 @@ def _discard_old_days(lake: Lake, before: date, run: RunLog) -> list[str]:
             run.warn(f"The files of {day} stay: {damaged}")
     run.say(f"Daily_Data: the files of {len(discarded)} old days removed")
     if kept:
-        more = f" and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
         run.warn(
             f"The files of {len(kept)} old days stay because the lake does not hold what they say: "
-            f"{', '.join(kept[:NAMED])}{more}. The status of such a day tells more; load it, or clear it."
+            f"{render_some(kept, NAMED)}. The status of such a day tells more; load it, or clear it."
         )
     return discarded
 
@@ -125,29 +125,9 @@ def _remove_leftovers(lake: Lake, run: RunLog) -> list[str]:
 
 def _lock_of(lake: Lake, name: str) -> Path | None:
     """The lock under which a folder below the staging folder is used."""
-    owners = {
-        "load": lake.lock,
-        "view": lake.view_lock,
-        "user_base": lake.user_base_lock,
-        "counters": lake.counters_lock,
-        "backup": lake.backup_lock,
-    }
     if name.startswith("spill-"):
         return lake.lock.with_name(name)
-    if name.startswith("comparison-"):
-        return lake.view_lock
     if name.startswith(DISCARDED):
         with suppress(ValueError):
             return lake.daily_lock(date.fromisoformat(name.removeprefix(DISCARDED)))
-    return owners.get(name)
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0  # a run at work may have moved it since it was listed
+    return lake.staging_locks.get(name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from include.common import locks
 from include.common.files import sync, temporary_beside
 from include.common.filesets import JOURNAL, publish_together, staging, write_staged
 from include.common.journal import RunLog
+from include.common.tables import render_some
 from include.cvas.config import Lake
 from include.cvas.contract import TYPES, TransactionType
 from include.cvas.privacy import masked
@@ -461,10 +461,9 @@ class Change:
                 self.state.lost[name] = {None: rows}
             adopted.append(f"{name} (gone)")
         if adopted:
-            more = f" and {len(adopted) - NAMED:,} more" if len(adopted) > NAMED else ""
             self._run.warn(
                 "Partitions were changed by something else than the pipeline and are taken as they are: "
-                f"{', '.join(adopted[:NAMED])}{more}."
+                f"{render_some(adopted, NAMED)}."
             )
         return bool(adopted)
 
@@ -486,17 +485,8 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
     Raises StoreFull.
     """
-    import polars as pl
-
     with temporary_beside(path) as temporary:
-        try:
-            frame.write_parquet(temporary, compression="snappy", row_group_size=ROWS_PER_GROUP)
-        except pl.exceptions.ComputeError as error:
-            # What the system said is in the text only.
-            number = re.search(r"os error (\d+)", str(error))
-            if not number:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+        frame.write_parquet(temporary, compression="snappy", row_group_size=ROWS_PER_GROUP)
         sync(temporary)
         temporary.replace(path)
 

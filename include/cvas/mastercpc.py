@@ -16,8 +16,10 @@ from include.common import locks
 from include.common.files import atomic_write, require_space
 from include.common.journal import RunLog
 from include.common.results import StepResult
+from include.common.tables import render_some
 from include.common.xlsx import sheet_rows
 from include.cvas.config import Lake, Settings
+from include.cvas.counter_files import told_outdated_of_counted
 from include.cvas.records import read_records, unreadable
 from include.cvas.stage import stage
 from include.errors import CheckFailed, ContractViolation, SourceMissing
@@ -81,7 +83,7 @@ def convert_catalogue(
     """Make ``MASTERCPC.csv`` (layout B, sorted by cpc) from the first sheet of the catalogue workbook (stage 0).
 
     Rows without a numeric CPC are left out, of a CPC in several rows the first counts. ``allow_lost`` accepts that the
-    new list lacks CPCs of the present one.
+    new list lacks CPCs of the present one. What was counted with another list is named in a warning.
 
     Re-run: safe; equal content leaves the file untouched.
     Raises SourceMissing if there is no such workbook; ContractViolation for a workbook that is none or whose first
@@ -100,6 +102,8 @@ def convert_catalogue(
             require_space(lake.root, len(content))
             with atomic_write(target) as temporary:
                 temporary.write_bytes(content.encode())
+            if outdated := told_outdated_of_counted(lake):
+                run.warn(outdated)
         action = "unchanged" if unchanged else "written"
         run.say(f"100 % | {target.name} {action}: {len(points):,} CPCs")
         run.facts.update(cpcs=len(points), list=action)
@@ -236,9 +240,7 @@ def _lost(target: Path, cpcs: Set[int], *, allow_lost: bool) -> list[int]:
 
 
 def _some(numbers: Iterable[int]) -> str:
-    known = sorted(numbers)
-    more = [f"and {len(known) - NAMED} more"] if len(known) > NAMED else []
-    return ", ".join([*map(str, known[:NAMED]), *more])
+    return render_some(sorted(numbers), NAMED)
 
 
 # --- the workbook -----------------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from include.common import locks
-from include.common.files import atomic_write
+from include.common.files import atomic_write, require_space
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import RFND
-from include.cvas.counters import BY_SERVICE, missing_days, read_counters
+from include.cvas.counter_files import BY_SERVICE, read_counters
+from include.cvas.counters import missing_days
 from include.cvas.engine import open_engine
 from include.cvas.lake import reading
 from include.cvas.stage import stage
@@ -50,6 +51,7 @@ def write_reports(lake: Lake, *, day: date, now: datetime, settings: Settings) -
                 f"{REVENUE} lacks {len(uncounted):,} days that were never counted, the first is {uncounted[0]}; "
                 "trigger cvas_counters with missing, then this again."
             )
+        require_space(lake.root, (lake.counters / BY_SERVICE).stat().st_size)
         rows: dict[str, int] = {}
         # All three appear when the last one is finished.
         with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from include.common import locks
+from include.common.files import require_space
 from include.common.results import StepResult
 from include.cvas.config import Lake, Settings
 from include.cvas.engine import open_engine
@@ -35,6 +36,7 @@ def extract_music(lake: Lake, *, day: date, now: datetime, settings: Settings) -
         cpcs = _music_cpcs(lake)
         with locks.hold(lake.view_lock, JOB, shared=True), open_engine(lake, settings) as engine:
             show_view(engine, lake)
+            require_space(lake.root, lake.subscriptions.stat().st_size)
             with run.phase("extract", percent=70):
                 rows = export(engine, "select_music_subscriptions", target, {"cpcs": cpcs})
             with run.phase("summary", percent=100):

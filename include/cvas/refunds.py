@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from include.common.files import require_space
 from include.common.results import StepResult
+from include.common.tables import render_some
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import RFND
-from include.cvas.counters import told_outdated
+from include.cvas.counter_files import told_outdated
 from include.cvas.lake import UNDATED, Change, LoadedDay, in_order, rows_by_day, writing
 from include.cvas.load import without_duplicates
 from include.cvas.stage import stage
@@ -178,6 +179,4 @@ def _carry_out(plan: _Plan, change: Change) -> None:
 def _reason(not_covered: list[date]) -> str:
     if not not_covered:
         return "the lake has nothing else to tell the days they may be of"
-    more = f" and {len(not_covered) - NAMED:,} more days" if len(not_covered) > NAMED else ""
-    days = f"{', '.join(map(str, not_covered[:NAMED]))}{more}"
-    return f"{days} were neither loaded nor imported nor confirmed to be without refunds"
+    return f"{render_some(not_covered, NAMED)} were neither loaded nor imported nor confirmed to be without refunds"

@@ -253,6 +253,29 @@ def snapshot_delay(
     return None
 
 
+def check_host(share: AbstractContextManager[Share], *, settings: Settings) -> StepResult:
+    """Find the host's file without fetching it: ``bytes`` is its size, ``facts["written_at"]`` when it was written, an
+    ISO text in ZONE.
+
+    Raises SourceMissing naming what is there instead, SourceUnavailable, CredentialRefused.
+    """
+    with share as host:
+        path = shares.resolve(host, settings.snapshot_path)
+        try:
+            found = host.stat(path)
+        except OSError as error:
+            raise SourceUnavailable(
+                f"{host.name}: '{path}' cannot be looked at ({type(error).__name__}).",
+                next_step="Try again; if it stays, ask the owner of the host.",
+            ) from error
+        written = datetime.fromtimestamp(found.st_mtime, ZONE)
+        return StepResult(
+            where=f"{host.name}:/{path}",
+            bytes=found.st_size,
+            facts={"written_at": written.isoformat(timespec="seconds")},
+        )
+
+
 def download_snapshot(
     share: AbstractContextManager[Share],
     lake: Lake,

@@ -12,7 +12,7 @@ from include.cvas.config import Lake, Settings
 from include.cvas.privacy import masked
 from include.errors import PipelineError
 
-# A failure that a retry repaired was never told.
+# A failure that a retry repaired was never told, and only what may pass is tried again.
 RETRIES_TAKE = timedelta(minutes=20)
 
 
@@ -31,7 +31,8 @@ def stage(lake: Lake, job: str, day: date, *, now: datetime, settings: Settings)
         _log_file(lake.logs / job / f"{day}_{now:%Y%m%dT%H%M%S}.log"),
         record_run(lake.logs, job, day, clean=masked) as run,
     ):
-        if before and before.state == "FAILED" and now - before.at > RETRIES_TAKE:
+        retried = before and before.transient and now - before.at <= RETRIES_TAKE
+        if before and before.state == "FAILED" and not retried:
             run.warnings.append(f"{job} works again; it had failed for {before.day}: {before.detail}")
         try:
             yield run

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from include.common.tables import render_value
+from include.cvas.privacy import masked
 from include.cvas.tables import rows_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def view_statistics(engine: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "statuses": divided_by("subscription_status"),
         "cpc_counts": divided_by("cpc_count"),
         "upgraded": divided_by("has_upgraded"),
-        "campaigns": rows_of(engine, "select_view_campaigns", top=TOP_CAMPAIGNS),
+        # People write phones into the names of campaigns (R5).
+        "campaigns": [
+            each | {"campaign": masked(each["campaign"])}
+            for each in rows_of(engine, "select_view_campaigns", top=TOP_CAMPAIGNS)
+        ],
         "months": rows_of(engine, "select_view_months", last=LAST_MONTHS),
     }
 

@@ -8,9 +8,10 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.common.files import RESERVE
-from include.common.journal import JournalLine, read_journal
+from include.common.journal import JournalLine
+from include.common.reports import MB, RUNS_HEADER, read_runs, render_report, render_runs
 from include.common.results import StepResult
-from include.common.tables import render_age, render_table
+from include.common.tables import render_table
 from include.cvas import (
     backup,
     checks_subscriptions,
@@ -20,12 +21,15 @@ from include.cvas import (
     fetch,
     housekeeping,
     load,
+    mastercpc,
+    monthly,
     snapshots,
     user_base,
     view,
 )
 from include.cvas.config import ZONE, Lake
 from include.cvas.contract import TYPES
+from include.cvas.counter_files import read_counters
 from include.cvas.daily import AT_REST, compare_day, fetched_days
 from include.cvas.deadlines import missed_deadlines
 from include.cvas.lake import UNDATED, LakeState, read_state, reading, told_losses
@@ -38,8 +42,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DAY_JOB = "cvas_status"
-DURATIONS = 10
-MB = 1_000_000
 SCHEDULED = (
     snapshots.JOB,
     user_base.JOB,
@@ -47,11 +49,14 @@ SCHEDULED = (
     load.JOB,
     view.JOB,
     counters.JOB,
+    monthly.JOB,
     checks_transactions.JOB,
     checks_subscriptions.JOB,
     checks_users.JOB,
     housekeeping.JOB,
     backup.JOB,
+    backup.ARCHIVE_JOB,
+    mastercpc.JOB,
 )
 
 
@@ -70,32 +75,22 @@ def report_status(lake: Lake, *, now: datetime, today: date) -> StepResult:
             f"cvas: there is no folder {lake.root}.",
             next_step="Correct the path in the connection cvas_lake, or on the command line.",
         )
-    journals = {job: read_journal(lake.logs, job, last=100) for job in SCHEDULED}
+    runs = read_runs(lake.logs, SCHEDULED, zone=ZONE, now=now, today=today)
     warnings: list[str] = []
     state = _unless_damaged(lambda: read_state(lake), warnings) or LakeState()
-    done = _days_done(lake, state, journals, warnings)
+    done = _days_done(lake, state, runs.journals, warnings)
     disk = housekeeping.disk_use(lake)
     shape = _unless_damaged(lambda: _view_shape(lake), warnings)
     missed = _unless_damaged(lambda: missed_deadlines(lake, day=today - timedelta(days=1), now=now), warnings)
-    warnings = [*dict.fromkeys(warnings), *(missed or ()), *_failures(journals, now)]
+    warnings = [*dict.fromkeys(warnings), *(missed or ()), *runs.failures]
     warnings += filter(None, [told_losses(lake, state)])
-    every_run = [
-        line for path in sorted(lake.logs.glob("*.log")) for line in read_journal(lake.logs, path.stem, last=100)
-    ]
     facts = {
-        "at": _local(now),
-        "stages": {
-            job: {"day": day, "rows": rows, "runs": [_run(line) for line in journals[job][:DURATIONS]]}
-            for job, (day, rows) in done.items()
-        },
+        "at": now.astimezone(ZONE).isoformat(timespec="seconds"),
+        "stages": {job: {"day": day, "rows": rows, "runs": runs.jobs[job]} for job, (day, rows) in done.items()},
         "lake": _partitions(state),
         "view": shape,
         "disk_mb": disk,
-        "today": [
-            _run(line)
-            for line in sorted(every_run, key=lambda line: line.at)
-            if line.at.astimezone(ZONE).date() == today
-        ],
+        "today": runs.today,
     }
     needed = round((2 * shape["mb"] if shape else 0) + RESERVE / MB, 2)
     if disk["free"] < needed:
@@ -109,24 +104,22 @@ def render_status(report: StepResult) -> str:
     """The report of ``report_status`` as plain text: what needs attention comes first."""
     facts = report.facts
     now = datetime.fromisoformat(facts["at"])
-    lines = [f"Subscriptions (cvas), {now:%A %Y-%m-%d %H:%M} {now.tzname()}", ""]
-    lines += ["Needs attention:", *(f"  ! {text}" for text in report.warnings)] if report.warnings else ["All is well."]
     stages = [
-        (job, stage["day"] or "never", stage["rows"], *_rendered_runs(stage["runs"], now))
+        (job, stage["day"] or "never", stage["rows"], *render_runs(stage["runs"], now))
         for job, stage in facts["stages"].items()
     ]
-    durations = f"Last {DURATIONS} durations (s), newest first (! failed)"
-    lines += ["", render_table(("Stage", "Last day", "Rows", "Last result", "When", durations), stages), ""]
-    header = ("Type", "Rows", "MB", "Partitions", "First", "Last")
-    lines.append(render_table(header, [(name, *figures.values()) for name, figures in facts["lake"].items()]))
     view, disk = facts["view"], facts["disk_mb"]
     shape = f"{view['rows']:,} rows x {view['columns']} columns, {view['mb']:,.1f} MB" if view else "never built"
-    used = [(name, f"{mb:,.1f} MB") for name, mb in disk.items()]
-    lines += ["", render_table((), [("View", shape), *used]), ""]
-    lines.append("Today:" if facts["today"] else "Today: no run has ended yet.")
-    if facts["today"]:
-        lines.append(render_table((), [_rendered_run(run) for run in facts["today"]], indent="  "))
-    return "\n".join(lines)
+    sections = (
+        render_table(("Stage", "Last day", "Rows", *RUNS_HEADER), stages),
+        render_table(
+            ("Type", "Rows", "MB", "Partitions", "First", "Last"),
+            [(name, *figures.values()) for name, figures in facts["lake"].items()],
+        ),
+        render_table((), [("View", shape), *((name, f"{mb:,.1f} MB") for name, mb in disk.items())]),
+    )
+    title = f"Subscriptions (cvas), {now:%A %Y-%m-%d %H:%M} {now.tzname()}"
+    return render_report(title, report, sections, with_days=True)
 
 
 def report_day(lake: Lake, *, day: date) -> StepResult:
@@ -176,16 +169,17 @@ def _days_done(
         fetch.JOB: lambda: _newest_fetched(lake),
         load.JOB: lambda: (loaded, sum(each.rows for each in state.days[loaded].values()) if loaded else None),
         view.JOB: lambda: (built.as_of - timedelta(days=1), built.rows) if built else (None, None),
-        counters.JOB: lambda: _newest(counters.read_counters(lake).by_cpc),
+        counters.JOB: lambda: _newest(read_counters(lake).by_cpc),
     }
     days = {job: _unless_damaged(read, warnings) or (None, None) for job, read in made.items()}
     done: dict[str, tuple[str | None, int | None]] = {}
-    for job, lines in journals.items():
+    for job in SCHEDULED:
         if job in days:
             day, rows = days[job]
             done[job] = (day.isoformat() if day else None, rows)
         else:
-            done[job] = (max((line.day for line in lines if line.state == "SUCCESS"), default=None), None)
+            good = (line.day for line in journals.get(job, ()) if line.state == "SUCCESS")
+            done[job] = (max(good, default=None), None)
     return done
 
 
@@ -234,39 +228,3 @@ def _view_shape(lake: Lake) -> dict[str, Any] | None:
             next_step="Build it from nothing (cvas_process, 'view only' and full_rebuild).",
         ) from None
     return {"rows": rows, "columns": columns, "mb": round(lake.subscriptions.stat().st_size / MB, 3)}
-
-
-def _failures(journals: Mapping[str, Sequence[JournalLine]], now: datetime) -> list[str]:
-    return [
-        f"{job} failed {render_age(now - lines[0].at)} ago: {lines[0].detail.removeprefix('ERROR ')}"
-        for job, lines in journals.items()
-        if lines and lines[0].state == "FAILED"
-    ]
-
-
-def _run(line: JournalLine) -> dict[str, Any]:
-    return {
-        "job": line.job,
-        "at": _local(line.at),
-        "day": line.day,
-        "state": line.state,
-        "seconds": line.seconds,
-        "detail": line.detail,
-    }
-
-
-def _rendered_runs(runs: Sequence[Mapping[str, Any]], now: datetime) -> tuple[str, str, str]:
-    if not runs:
-        return "never ran", "", ""
-    at = datetime.fromisoformat(runs[0]["at"])
-    durations = " ".join(f"{run['seconds']:.1f}{'!' if run['state'] == 'FAILED' else ''}" for run in runs)
-    return runs[0]["state"], f"{at:%Y-%m-%d %H:%M} ({render_age(now - at)} ago)", durations
-
-
-def _rendered_run(run: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
-    at = f"{datetime.fromisoformat(run['at']):%H:%M}"
-    return at, run["job"], run["day"], run["state"], f"{run['seconds']} s", run["detail"]
-
-
-def _local(moment: datetime) -> str:
-    return moment.astimezone(ZONE).isoformat(timespec="seconds")

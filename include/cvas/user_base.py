@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +23,8 @@ from include.common.files import require_space, sha256_of
 from include.common.filesets import JOURNAL, publish_together, write_staged
 from include.common.journal import RunLog
 from include.common.results import StepResult
-from include.cvas.config import Lake, Settings
+from include.cvas.config import ZONE, Lake, Settings
+from include.cvas.counter_files import told_outdated_of_counted
 from include.cvas.privacy import masked
 from include.cvas.snapshots import (
     COLUMNS,
@@ -36,7 +37,7 @@ from include.cvas.snapshots import (
     writing_user_base,
 )
 from include.cvas.stage import stage
-from include.errors import CheckFailed, ContractViolation
+from include.errors import CheckFailed, ContractViolation, RequestRefused
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,13 +136,17 @@ def read_user_base_by_cpc(lake: Lake) -> pl.DataFrame:
 def aggregate_user_base(lake: Lake, *, day: date, now: datetime, settings: Settings) -> StepResult:
     """Bring the three files up to date with the snapshots; ``day`` is the one whose snapshot is expected.
 
-    A snapshot that cannot be read counts nothing, and fails the run once everything else is in place (R15).
+    A snapshot that cannot be read counts nothing, and fails the run once everything else is in place (R15). A warning
+    names the days that were counted with other users.
 
     Re-run: safe; nothing is written if no snapshot changed.
-    Raises ContractViolation for such snapshots and, before anything is written, for two of the same day; CheckFailed
-    if the three files do not agree on a day's total (R14); AlreadyRunning, StoreBusy, StoreFull.
+    Raises ContractViolation for such snapshots and, before anything is written, for two of the same day; RequestRefused
+    for a ``day`` that is not over; CheckFailed if the three files do not agree on a day's total (R14); AlreadyRunning,
+    StoreBusy, StoreFull.
     """
     with stage(lake, JOB, day, now=now, settings=settings) as run, writing_user_base(lake, JOB, run) as staging:
+        if day >= (today := now.astimezone(ZONE).date()):
+            raise RequestRefused(f"cvas: {day} is not over (today is {today}).", next_step="Use a day before today.")
         snapshots = list_snapshots(lake)
         for name in list_strangers(lake):
             run.warn(f"{lake.snapshots / name} is not named like a snapshot; it is ignored.")
@@ -155,6 +160,10 @@ def aggregate_user_base(lake: Lake, *, day: date, now: datetime, settings: Setti
             run.warn(f"The snapshot of {each}, which should never change, {fate} since it was aggregated.")
         with run.phase("write", percent=95):
             written = _write(lake, staging, ledger, changes)
+        # The KPIs of a day take the users of the day before as well (R54).
+        affected = changes.days | {each + timedelta(days=1) for each in changes.days}
+        if outdated := told_outdated_of_counted(lake, affected):
+            run.warn(outdated)
         if faults := changes.faults:
             raise ContractViolation(
                 f"{len(faults)} of {len(snapshots)} snapshots count nothing, the others are aggregated: "

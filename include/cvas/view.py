@@ -21,6 +21,7 @@ from include.common.filesets import JOURNAL, publish_together, staging, write_st
 from include.common.journal import RunLog
 from include.common.results import StepResult
 from include.common.sql import read_sql
+from include.common.tables import render_some
 from include.cvas import view_query
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import ACT, RENO
@@ -261,8 +262,8 @@ class _Build:
         if (before.definition, before.engine) != (view_query.definition(), duckdb.__version__):
             return _Reason("the rules or the engine are not those of the view there is")
         if self.foreign:
-            partitions = ", ".join(self.foreign[:NAMED]) + (", ..." if len(self.foreign) > NAMED else "")
-            return _Reason(f"something else than the pipeline changed {partitions}", strange=True)
+            changed = render_some(self.foreign, NAMED)
+            return _Reason(f"something else than the pipeline changed {changed}", strange=True)
         files = [touched_file(lake, change) for change in range(before.change + 1, self.state.change + 1)]
         if before.foreign or before.change > self.state.change or not all(file.exists() for file in files):
             return _Reason("history was rewritten since")
@@ -350,7 +351,7 @@ class _Build:
         before = self.before.renewals if self.before else {}
         months = sorted(before.keys() - renewals.keys())
         then, now = (sum(each.rows for each in totals.values()) for totals in (before, renewals))
-        faults = [f"no renewals of {', '.join(months[:NAMED])}{', ...' if len(months) > NAMED else ''} any more"]
+        faults = [f"no renewals of {render_some(months, NAMED)} any more"]
         faults = (faults if months else []) + ([f"{now:,} renewals instead of {then:,}"] if now < then else [])
         if faults:
             raise CheckFailed(

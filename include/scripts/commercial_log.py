@@ -1,11 +1,10 @@
 """The commercial log by hand: every step the DAGs run, and what operators ask in between."""
 
-import argparse
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import get_args
 
@@ -18,100 +17,71 @@ from include.commercial_log.grid import classify_grid
 from include.commercial_log.load import load_bookings
 from include.commercial_log.months import close_months
 from include.commercial_log.rotation import rotate_files
-from include.common.objectstores import FolderStore
-from include.common.shares import LocalShare
+from include.common.results import StepResult
+from include.common.shares import open_folder
 from include.common.tables import render_table, words
-from include.errors import AlreadyRunning, RequestRefused
-from include.scripts.terminal import configured, count, day, exit_status, print_result, settings_from, table
+from include.errors import AlreadyRunning
+from include.scripts.terminal import (
+    BACKUP_NAME,
+    Call,
+    CommandLine,
+    backup_folder,
+    count,
+    day_option,
+    flag,
+    one_of,
+    option,
+    print_result,
+    table,
+)
 
-DATABASE = "COMMERCIAL_LOG_DATABASE"
-DATA_ROOT = "COMMERCIAL_LOG_DATA_ROOT"
-SETTINGS = "COMMERCIAL_LOG_SETTINGS"
-EPILOG = f"""\
-The database, the data root and the settings come from --database, --data-root and --settings, or else from the
-environment variables {DATABASE}, {DATA_ROOT} and {SETTINGS}. There is no built-in path.
-"""
+DATABASE, DATA_ROOT = "database", "data_root"
+DATE = day_option("--date", "the run date; default today at the station")
+DRY_RUN = flag("--dry-run", "report everything, write nothing")
 
-
-def main(arguments: Sequence[str], *, environment: Mapping[str, str], now: datetime) -> int:
-    """Run one command; its exit status. Raises SystemExit as argparse does, with 2 for options that do not exist."""
-    options = _parser().parse_args(arguments)
-    return exit_status(lambda: options.run(_Call(options, environment, now)))
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One command as it was given, and the places it is about."""
-
-    options: argparse.Namespace
-    environment: Mapping[str, str]
-    now: datetime
-
-    @property
-    def today(self) -> date:
-        return self.now.astimezone(ZONE).date()
-
-    @property
-    def day(self) -> date:
-        return self.options.date or self.today
-
-    @property
-    def database(self) -> Path:
-        return Path(self._configured(self.options.database, DATABASE, "the database", "--database FILE"))
-
-    @property
-    def data(self) -> DataRoot:
-        # Every step makes the folders it needs: below a mistyped root as well.
-        data = self.data_root
-        if not data.root.is_dir():
-            raise RequestRefused(
-                f"commercial_log: there is no data root {data.root}.",
-                next_step="Correct the path; for a new installation, run the command init first.",
-            )
-        return data
-
-    @property
-    def data_root(self) -> DataRoot:
-        return DataRoot(
-            Path(self._configured(self.options.data_root, DATA_ROOT, "the data root", "--data-root FOLDER"))
-        )
-
-    @property
-    def settings(self) -> Settings:
-        values = settings_from(self.options.settings, self.environment, SETTINGS, system="commercial_log")
-        return Settings.from_mapping(values)
-
-    @property
-    def store(self) -> FolderStore:
-        return FolderStore(self.options.backup_folder)
-
-    @property
-    def user(self) -> str:
-        return self.environment.get("USER") or "command line"
-
-    @contextmanager
-    def open(self, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
-        with closing(open_database(self.database, read_only=read_only)) as db:
-            yield db
-
-    def _configured(self, option: str | None, variable: str, what: str, usage: str) -> str:
-        return configured(option, self.environment, variable, system="commercial_log", what=what, usage=usage)
+main = CommandLine(
+    "commercial_log",
+    __doc__,
+    zone=ZONE,
+    places={DATABASE: "the booked-business database", DATA_ROOT: "the folder of raw, exports and logs"},
+)
 
 
-def _status(call: _Call) -> None:
-    store = nullcontext(call.store) if call.options.backup_folder else None
-    with call.open(read_only=True) as db:
-        report = status.report_status(db, call.data, store=store, today=call.today, now=call.now)
+@contextmanager
+def _opened(call: Call, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
+    with closing(open_database(call.path(DATABASE), read_only=read_only)) as db:
+        yield db
+
+
+def _data(call: Call) -> DataRoot:
+    return DataRoot(call.folder(DATA_ROOT, if_new="run the command init first"))
+
+
+def _day(call: Call) -> date:
+    return call.options.date or call.today
+
+
+@main.command(
+    "status",
+    "what needs attention, how fresh the data is, how the jobs went",
+    backup_folder("also count the backups there", required=False),
+)
+def _status(call: Call) -> None:
+    store = nullcontext(call.options.store) if call.options.store else None
+    with _opened(call, read_only=True) as db:
+        report = status.report_status(db, _data(call), store=store, today=call.today, now=call.now)
     print(status.render_status(report))
 
 
-def _storage(call: _Call) -> None:
-    with call.open(read_only=True) as db:
-        print(status.render_storage(status.storage_report(db, call.data)))
+@main.command("storage", "workbooks, archives, database and free disk")
+def _storage(call: Call) -> None:
+    with _opened(call, read_only=True) as db:
+        print(status.render_storage(status.storage_report(db, _data(call))))
 
 
-def _months(call: _Call) -> None:
-    with call.open(read_only=True) as db:
+@main.command("months", "every broadcast month: open or closed, spots, revenue")
+def _months(call: Call) -> None:
+    with _opened(call, read_only=True) as db:
         cursor = db.execute("SELECT * FROM v_month_status")
         names = [column[0] for column in cursor.description]
         months = [dict(zip(names, row, strict=True)) for row in cursor]
@@ -121,8 +91,9 @@ def _months(call: _Call) -> None:
     print(table(months))
 
 
-def _languages(call: _Call) -> None:
-    with call.open(read_only=True) as db:
+@main.command("languages", "how the spots got their language, and the codes that are none")
+def _languages(call: Call) -> None:
+    with _opened(call, read_only=True) as db:
         found = review.language_status(db)
         invalid = review.invalid_codes(db)
     print(table(found.pop("rows")))
@@ -133,8 +104,13 @@ def _languages(call: _Call) -> None:
         print(table([code._asdict() for code in invalid]))
 
 
-def _history(call: _Call) -> None:
-    with call.open(read_only=True) as db:
+@main.command(
+    "history",
+    "the last loads: file, status, counts, months",
+    option("--last", type=count, default=20, metavar="N", help="how many; default 20"),
+)
+def _history(call: Call) -> None:
+    with _opened(call, read_only=True) as db:
         batches = status.import_history(db, last=call.options.last)
     if not batches:
         print("No workbook has been loaded yet.")
@@ -161,8 +137,9 @@ def _history(call: _Call) -> None:
             print(f"\n{batch['batch_id']}: {batch['error_summary']}")
 
 
-def _validate(call: _Call) -> int:
-    with call.open(read_only=True) as db:
+@main.command("validate", "check the file, its references and the closed months; exit status 1 if in doubt")
+def _validate(call: Call) -> int:
+    with _opened(call, read_only=True) as db:
         result = status.validate_database(db, today=call.today)
     print(table([{"year": year, **sums} for year, sums in result.facts["years"].items()]))
     print("The file and its references are sound.")
@@ -171,36 +148,50 @@ def _validate(call: _Call) -> int:
     return 1 if result.warnings else 0
 
 
-def _init(call: _Call) -> None:
-    root = call.data_root.root
-    database = call.database
+@main.command("init", "make the data root and the database, or bring its schema up to date")
+def _init(call: Call) -> None:
+    root = call.path(DATA_ROOT)
+    database = call.path(DATABASE)
     root.mkdir(parents=True, exist_ok=True)
     open_database(database, create=True).close()
     print(f"Database {database} and data root {root} are ready.")
 
 
-def _import(call: _Call) -> None:
-    share = LocalShare(str(call.options.share), call.options.share)
-    print_result(
-        copy_workbook(
-            nullcontext(share),
-            call.data,
-            day=call.day,
-            today=call.today,
-            settings=call.settings,
-            allow_shrink=call.options.allow_shrink,
-        )
+@main.command(
+    "import",
+    "copy the workbook of the share to the dated file of today",
+    DATE,
+    option("--share", type=Path, required=True, metavar="FOLDER", help="the mounted root of the share"),
+    flag("--allow-shrink", "accept fewer than half of the earlier rows"),
+)
+def _import(call: Call) -> StepResult:
+    return copy_workbook(
+        open_folder(call.options.share),
+        _data(call),
+        day=_day(call),
+        today=call.today,
+        settings=call.settings(Settings),
+        allow_shrink=call.options.allow_shrink,
     )
 
 
-def _update(call: _Call) -> None:
-    settings = call.settings
+@main.command(
+    "update",
+    "replace the open months by the newest dated workbook",
+    DATE,
+    DRY_RUN,
+    option("--data-file", type=Path, metavar="FILE", help="load this dated workbook"),
+    flag("--force-stale", "load an older day over a newer one"),
+    option("--max-rejects", type=count, metavar="N", help="rejected rows to accept"),
+)
+def _update(call: Call) -> None:
+    settings = call.settings(Settings)
     if call.options.max_rejects is not None:
         settings = replace(settings, max_rejects=call.options.max_rejects)
     loaded = load_bookings(
-        call.open(),
-        call.data,
-        day=call.day,
+        _opened(call),
+        _data(call),
+        day=_day(call),
         now=call.now,
         settings=settings,
         data_file=call.options.data_file,
@@ -209,210 +200,163 @@ def _update(call: _Call) -> None:
         started_by=call.user,
     )
     print_result(loaded)
-    if settings.grid_classification and not call.options.dry_run:
-        print()
-        with call.open() as db:
-            print_result(classify_grid(db, months=list(loaded.facts["months"]), now=call.now))
+    if not call.options.dry_run:
+        _classify(call, settings, list(loaded.facts["months"]))
 
 
-def _historical_import(call: _Call) -> None:
-    mode: Mode = call.options.mode
-    print_result(
-        load_bookings(
-            call.open(),
-            call.data,
-            day=call.today,
-            now=call.now,
-            settings=call.settings,
-            mode=mode,
-            recap=True,
-            data_file=call.options.data_file,
-            closed_by=call.options.closed_by,
-            expected_year=call.options.year,
-            confirm_loss=call.options.confirm_loss,
-            dry_run=call.options.dry_run,
-            started_by=call.user,
-        )
-    )
-
-
-def _close_month(call: _Call) -> None:
+@main.command(
+    "historical-import",
+    "load all months of a workbook and close them",
+    DRY_RUN,
+    option("--data-file", type=Path, required=True, metavar="FILE"),
+    option("--closed-by", metavar="NAME", help="whoever closes the months"),
+    option("--year", type=count, metavar="YYYY", help="refuse a file with months of another year"),
+    flag("--confirm-loss", "yes, also months that are not over or keep fewer than half"),
+    one_of(
+        flag("--skip-closed", "leave closed months alone and close none"),
+        flag("--refuse-closed", "refuse a file with a closed month and close none"),
+    ),
+)
+def _historical_import(call: Call) -> None:
     options = call.options
-    print_result(
-        close_months(
-            call.open(), call.data, options.months, closed_by=options.closed_by, today=call.today, notes=options.notes
-        )
+    settings = call.settings(Settings)
+    mode: Mode = "WEEKLY_UPDATE" if options.skip_closed else "MANUAL" if options.refuse_closed else "HISTORICAL"
+    loaded = load_bookings(
+        _opened(call),
+        _data(call),
+        day=call.today,
+        now=call.now,
+        settings=settings,
+        mode=mode,
+        recap=True,
+        data_file=options.data_file,
+        closed_by=options.closed_by,
+        expected_year=options.year,
+        confirm_loss=options.confirm_loss,
+        dry_run=options.dry_run,
+        started_by=call.user,
+    )
+    print_result(loaded)
+    if not options.dry_run:
+        _classify(call, settings, list(loaded.facts["months"]))
+
+
+def _classify(call: Call, settings: Settings, months: list[str] | None = None) -> None:
+    """Place the spots of the months, of all when None, in the programme grid, where the installation wants it."""
+    if settings.grid_classification:
+        print()
+        with _opened(call) as db:
+            print_result(classify_grid(db, months=months, now=call.now))
+
+
+@main.command(
+    "close-month",
+    "close broadcast months for good",
+    option("months", nargs="+", metavar="MONTH", help="like Sep-25"),
+    option("--closed-by", required=True, metavar="NAME"),
+    option("--notes", metavar="TEXT"),
+)
+def _close_month(call: Call) -> StepResult:
+    options = call.options
+    return close_months(
+        _opened(call), _data(call), options.months, closed_by=options.closed_by, today=call.today, notes=options.notes
     )
 
 
-def _rotate(call: _Call) -> None:
-    print_result(rotate_files(call.data, day=call.day, today=call.today, settings=call.settings))
+@main.command("rotate", "archive old workbooks, delete old archives", DATE)
+def _rotate(call: Call) -> StepResult:
+    return rotate_files(_data(call), day=_day(call), today=call.today, settings=call.settings(Settings))
 
 
-def _backup(call: _Call) -> None:
+@main.command("backup", "snapshot the database into the backup folder, verified", backup_folder())
+def _backup(call: Call) -> StepResult | None:
     try:
-        result = backup.back_up_database(
-            call.database,
-            call.store,
-            call.data,
+        return backup.back_up_database(
+            call.path(DATABASE),
+            call.options.store,
+            _data(call),
             day=call.today,
             now=call.now.astimezone(ZONE),
-            settings=call.settings,
+            settings=call.settings(Settings),
         )
     except AlreadyRunning as error:
         print(f"Skipped: {error.what}")
-        return
-    print_result(result)
+        return None
 
 
-def _backups(call: _Call) -> None:
-    names = backup.list_backups(call.store)
-    print("\n".join(names) if names else f"There is no backup in {call.store.where}.")
+@main.command("backups", "list the backups", backup_folder())
+def _backups(call: Call) -> None:
+    store = call.options.store
+    print("\n".join(backup.list_backups(store)) or f"There is no backup in {store.where}.")
 
 
-def _verify_backup(call: _Call) -> None:
-    print_result(backup.verify_backup(call.store, call.data, name=call.options.name, day=call.today))
+@main.command("verify-backup", "fetch a backup and check it from end to end", backup_folder(), BACKUP_NAME)
+def _verify_backup(call: Call) -> StepResult:
+    return backup.verify_backup(call.options.store, _data(call), name=call.options.name, day=call.today)
 
 
-def _restore(call: _Call) -> None:
-    if not call.options.confirm:
-        raise RequestRefused(
-            "commercial_log: restoring replaces the whole database.",
-            next_step="Add --confirm if that is what you want.",
-        )
-    print_result(
-        backup.restore_database(
-            call.database,
-            call.store,
-            call.data,
-            name=call.options.name,
-            now=call.now.astimezone(ZONE),
-            day=call.today,
-        )
+@main.command(
+    "restore",
+    "replace the database by a backup",
+    backup_folder(),
+    BACKUP_NAME,
+    flag("--confirm", "yes, replace the database"),
+)
+def _restore(call: Call) -> StepResult:
+    return backup.restore_database(
+        call.path(DATABASE),
+        call.options.store,
+        _data(call),
+        confirm=call.options.confirm,
+        name=call.options.name,
+        now=call.now.astimezone(ZONE),
+        day=call.today,
     )
 
 
-def _review_export(call: _Call) -> None:
-    database = call.open(read_only=True)
-    print_result(review.export_review_queue(database, call.data, filter=call.options.filter, day=call.today))
+@main.command(
+    "review-export",
+    "write the review queue to a CSV file below exports",
+    option("--filter", choices=get_args(review.Filter), default="all"),
+)
+def _review_export(call: Call) -> StepResult:
+    database = _opened(call, read_only=True)
+    return review.export_review_queue(database, _data(call), filter=call.options.filter, day=call.today)
 
 
-def _set_language(call: _Call) -> None:
+@main.command(
+    "set-language",
+    "decide the language of spots for good",
+    option("--spots", type=int, nargs="+", required=True, metavar="ID"),
+    option("--language", required=True, metavar="CODE"),
+    option("--decided-by", required=True, metavar="NAME"),
+    option("--note", required=True, metavar="TEXT", help="why"),
+)
+def _set_language(call: Call) -> StepResult:
     options = call.options
-    print_result(
-        review.set_language(
-            call.open(),
-            call.data,
-            spot_ids=options.spots,
-            language_code=options.language,
-            decided_by=options.decided_by,
-            note=options.note,
-            now=call.now,
-            day=call.today,
-        )
+    return review.set_language(
+        _opened(call),
+        _data(call),
+        spot_ids=options.spots,
+        language_code=options.language,
+        decided_by=options.decided_by,
+        note=options.note,
+        now=call.now,
+        day=call.today,
     )
 
 
-def _recategorise(call: _Call) -> None:
-    confirm = call.options.confirm
-    print_result(review.recategorise_all(call.open(), call.data, confirm=confirm, now=call.now, day=call.today))
+@main.command(
+    "recategorise",
+    "decide category and language of every spot anew, manual ones aside",
+    flag("--confirm", "yes, all months, closed ones included"),
+)
+def _recategorise(call: Call) -> None:
+    settings, confirm = call.settings(Settings), call.options.confirm
+    print_result(review.recategorise_all(_opened(call), _data(call), confirm=confirm, now=call.now, day=call.today))
+    _classify(call, settings)
 
 
-def _clean_up(call: _Call) -> None:
-    print_result(status.clean_up_batches(call.open(), call.data, now=call.now))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m include.scripts commercial_log", description=__doc__.split("\n")[0], epilog=EPILOG
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    places = argparse.ArgumentParser(add_help=False)
-    group = places.add_argument_group("places")
-    group.add_argument("--database", metavar="FILE", help=f"the booked-business database (or {DATABASE})")
-    group.add_argument("--data-root", metavar="FOLDER", help=f"the folder of raw, exports and logs (or {DATA_ROOT})")
-    group.add_argument("--settings", metavar="JSON", help=f"as in the Airflow variable (or {SETTINGS})")
-    dated = argparse.ArgumentParser(add_help=False)
-    dated.add_argument("--date", type=day, metavar="YYYY-MM-DD", help="the run date; default today at the station")
-    stored = argparse.ArgumentParser(add_help=False)
-    stored.add_argument("--backup-folder", type=Path, metavar="FOLDER", required=True, help="where the backups lie")
-    dry = argparse.ArgumentParser(add_help=False)
-    dry.add_argument("--dry-run", action="store_true", help="report everything, write nothing")
-
-    def add(
-        name: str,
-        run: Callable[[_Call], int | None],
-        text: str,
-        *parents: argparse.ArgumentParser,
-    ) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[*parents, places]
-        )
-        command.set_defaults(run=run, date=None)
-        return command
-
-    report = add("status", _status, "what needs attention, how fresh the data is, how the jobs went")
-    report.add_argument("--backup-folder", type=Path, metavar="FOLDER", help="also count the backups there")
-    add("storage", _storage, "workbooks, archives, database and free disk")
-    add("months", _months, "every broadcast month: open or closed, spots, revenue")
-    add("languages", _languages, "how the spots got their language, and the codes that are none")
-    history = add("history", _history, "the last loads: file, status, counts, months")
-    history.add_argument("--last", type=count, default=20, metavar="N", help="how many; default 20")
-    add("validate", _validate, "check the file, its references and the closed months; exit status 1 if in doubt")
-
-    add("init", _init, "make the data root and the database, or bring its schema up to date")
-    copying = add("import", _import, "copy the workbook of the share to the dated file of today", dated)
-    copying.add_argument("--share", type=Path, required=True, metavar="FOLDER", help="the mounted root of the share")
-    copying.add_argument("--allow-shrink", action="store_true", help="accept fewer than half of the earlier rows")
-    update = add("update", _update, "replace the open months by the newest dated workbook", dated, dry)
-    update.add_argument("--data-file", type=Path, metavar="FILE", help="load this dated workbook")
-    update.add_argument("--force-stale", action="store_true", help="load an older day over a newer one")
-    update.add_argument("--max-rejects", type=count, metavar="N", help="rejected rows to accept")
-    history_import = add("historical-import", _historical_import, "load all months of a workbook and close them", dry)
-    history_import.add_argument("--data-file", type=Path, required=True, metavar="FILE")
-    history_import.add_argument("--closed-by", metavar="NAME", help="whoever closes the months")
-    history_import.add_argument("--year", type=count, metavar="YYYY", help="refuse a file with months of another year")
-    history_import.add_argument(
-        "--confirm-loss", action="store_true", help="yes, also months that are not over or keep fewer than half"
-    )
-    closed = history_import.add_mutually_exclusive_group()
-    closed.add_argument(
-        "--skip-closed",
-        dest="mode",
-        action="store_const",
-        const="WEEKLY_UPDATE",
-        default="HISTORICAL",
-        help="leave closed months alone and close none",
-    )
-    closed.add_argument(
-        "--refuse-closed",
-        dest="mode",
-        action="store_const",
-        const="MANUAL",
-        help="refuse a file with a closed month and close none",
-    )
-    close = add("close-month", _close_month, "close broadcast months for good")
-    close.add_argument("months", nargs="+", metavar="MONTH", help="like Sep-25")
-    close.add_argument("--closed-by", required=True, metavar="NAME")
-    close.add_argument("--notes", metavar="TEXT")
-
-    add("rotate", _rotate, "archive old workbooks, delete old archives", dated)
-    add("backup", _backup, "snapshot the database into the backup folder, verified", stored)
-    add("backups", _backups, "list the backups", stored)
-    named = argparse.ArgumentParser(add_help=False)
-    named.add_argument("--name", metavar="BACKUP", help="one that the command backups lists; default the newest")
-    add("verify-backup", _verify_backup, "fetch a backup and check it from end to end", stored, named)
-    restore = add("restore", _restore, "replace the database by a backup", stored, named)
-    restore.add_argument("--confirm", action="store_true", help="yes, replace the database")
-
-    export = add("review-export", _review_export, "write the review queue to a CSV file below exports")
-    export.add_argument("--filter", choices=get_args(review.Filter), default="all")
-    decision = add("set-language", _set_language, "decide the language of spots for good")
-    decision.add_argument("--spots", type=int, nargs="+", required=True, metavar="ID")
-    decision.add_argument("--language", required=True, metavar="CODE")
-    decision.add_argument("--decided-by", required=True, metavar="NAME")
-    decision.add_argument("--note", required=True, metavar="TEXT", help="why")
-    again = add("recategorise", _recategorise, "decide category and language of every spot anew, manual ones aside")
-    again.add_argument("--confirm", action="store_true", help="yes, all months, closed ones included")
-    add("clean-up", _clean_up, "mark the batches of killed runs as failed")
-    return parser
+@main.command("clean-up", "mark the batches of killed runs as failed")
+def _clean_up(call: Call) -> StepResult:
+    return status.clean_up_batches(_opened(call), _data(call), now=call.now)

@@ -1,18 +1,15 @@
 """The subscription lifecycle by hand: every step the DAGs run, and what operators ask in between."""
 
-import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.common.days import requested_bounds, requested_days
-from include.common.objectstores import FolderStore
 from include.common.results import StepResult
-from include.common.shares import LocalShare, Share
+from include.common.shares import open_folder
 from include.cvas import backup, housekeeping, status
 from include.cvas.checks_subscriptions import check_subscriptions
 from include.cvas.checks_transactions import check_transactions
@@ -34,84 +31,61 @@ from include.cvas.snapshots import download_snapshot
 from include.cvas.user_base import aggregate_user_base
 from include.cvas.view import build_subscriptions
 from include.errors import CredentialRefused, RequestRefused, SourceUnavailable
-from include.scripts.terminal import configured, day, exit_status, print_result, settings_from
+from include.scripts.terminal import (
+    BACKUP_NAME,
+    Call,
+    CommandLine,
+    backup_folder,
+    day_option,
+    exit_status,
+    flag,
+    one_of,
+    option,
+    print_result,
+)
 
 if TYPE_CHECKING:
     import psycopg
 
-LAKE = "CVAS_LAKE"
-SETTINGS = "CVAS_SETTINGS"
 SOURCE = "CVAS_SOURCE"
-EPILOG = f"""\
-The lake and the settings come from --lake and --settings, or else from the environment variables {LAKE} and {SETTINGS}.
-There is no built-in path.
-"""
+DATE = day_option("--date", "the business day; default yesterday in Madrid")
+BOUNDS = (day_option("--start", "first of several days"), day_option("--end", "last of several days, included"))
+TYPES = option("--types", default="all", metavar="TYPES", help="all, or some of ACT,RENO,DCT,PPD,CNR,RFND")
+
+main = CommandLine("cvas", __doc__, zone=ZONE, places={"lake": "the folder of lake, snapshots and daily files"})
 
 
-def main(arguments: Sequence[str], *, environment: Mapping[str, str], now: datetime) -> int:
-    """Run one command; its exit status. Raises SystemExit as argparse does, with 2 for options that do not exist."""
-    options = _parser().parse_args(arguments)
-    return exit_status(lambda: options.run(_Call(options, environment, now)))
+def _lake(call: Call) -> Lake:
+    return Lake(call.folder("lake", if_new="make the folder"))
 
 
-@dataclass(frozen=True)
-class _Call:
-    """One command as it was given, and the places it is about."""
+def _day(call: Call) -> date:
+    """The business day: the one named, or yesterday."""
+    return call.options.date or call.today - timedelta(days=1)
 
-    options: argparse.Namespace
-    environment: Mapping[str, str]
-    now: datetime
 
-    @property
-    def today(self) -> date:
-        return self.now.astimezone(ZONE).date()
+def _days(call: Call, *, allow_partial: bool = False) -> list[date]:
+    return requested_days(
+        _day(call),
+        named=bool(call.options.date),
+        start=call.options.start,
+        end=call.options.end,
+        today=call.today,
+        allow_partial=allow_partial,
+    )
 
-    @property
-    def day(self) -> date:
-        """The business day: the one named, or yesterday."""
-        return self.options.date or self.today - timedelta(days=1)
 
-    @property
-    def days(self) -> list[date]:
-        return requested_days(
-            self.day,
-            named=bool(self.options.date),
-            start=self.options.start,
-            end=self.options.end,
-            today=self.today,
-            allow_partial=self.options.allow_partial,
+def _source(call: Call) -> Callable[[], AbstractContextManager["psycopg.Connection[Any]"]]:
+    address = call.environment.get(SOURCE)
+    if not address:
+        raise RequestRefused(
+            "cvas: nobody said where the source is.", next_step=f"Set {SOURCE} to the address of a PostgreSQL database."
         )
-
-    @property
-    def lake(self) -> Lake:
-        root = Path(
-            configured(self.options.lake, self.environment, LAKE, system="cvas", what="the lake", usage="--lake FOLDER")
-        )
-        # Every step makes the folders it needs: below a mistyped root as well.
-        if not root.is_dir():
-            raise RequestRefused(f"cvas: there is no folder {root}.", next_step="Correct the path, or make the folder.")
-        return Lake(root)
-
-    @property
-    def settings(self) -> Settings:
-        values = settings_from(self.options.settings, self.environment, SETTINGS, system="cvas")
-        return Settings.from_mapping(values)
-
-    @property
-    def source(self) -> Callable[[], AbstractContextManager["psycopg.Connection[Any]"]]:
-        address = configured(
-            None, self.environment, SOURCE, system="cvas", what="the source", usage=f"a PostgreSQL address in {SOURCE}"
-        )
-        return partial(_open_source, address)
-
-    @property
-    def moment(self) -> dict[str, Any]:
-        """What most steps are told besides their data."""
-        return {"day": self.day, "now": self.now, "settings": self.settings}
+    return partial(_opened, address)
 
 
 @contextmanager
-def _open_source(address: str) -> Iterator["psycopg.Connection[Any]"]:
+def _opened(address: str) -> Iterator["psycopg.Connection[Any]"]:
     import psycopg
 
     try:
@@ -132,253 +106,293 @@ def _open_source(address: str) -> Iterator["psycopg.Connection[Any]"]:
         yield session
 
 
-@contextmanager
-def _open_share(folder: Path) -> Iterator[Share]:
-    yield LocalShare(str(folder), folder)
-
-
-def _status(call: _Call) -> None:
+@main.command(
+    "status",
+    "how far every stage is, what the lake holds, what needs attention",
+    day_option("--data", "one day, its files against the lake"),
+)
+def _status(call: Call) -> None:
     if call.options.data:
-        print(status.render_day(status.report_day(call.lake, day=call.options.data)))
+        print(status.render_day(status.report_day(_lake(call), day=call.options.data)))
     else:
-        print(status.render_status(status.report_status(call.lake, now=call.now, today=call.today)))
+        print(status.render_status(status.report_status(_lake(call), now=call.now, today=call.today)))
 
 
-def _deadlines(call: _Call) -> int:
-    missed = missed_deadlines(call.lake, day=call.day, now=call.now)
+@main.command("deadlines", "what should be done by now; exit status 1 if something is late", DATE)
+def _deadlines(call: Call) -> int:
+    missed = missed_deadlines(_lake(call), day=_day(call), now=call.now)
     print("\n".join(missed) or "Everything that is due is done.")
     return bool(missed)
 
 
-def _look_up(call: _Call) -> None:
+@main.command(
+    "look-up",
+    "everything about one subscriber; shows personal data",
+    one_of(
+        option("--subscription", type=int, metavar="ID"),
+        option("--user", metavar="ID"),
+        option("--phone", metavar="NUMBER", help="with or without the country code"),
+        required=True,
+    ),
+)
+def _look_up(call: Call) -> None:
     options = call.options
     print(
         look_up(
-            call.lake,
+            _lake(call),
             subscription_id=options.subscription,
             user_id=options.user,
             phone=options.phone,
-            settings=call.settings,
+            settings=call.settings(Settings),
         )
     )
 
 
-def _user_base(call: _Call) -> None:
+@main.command(
+    "user-base",
+    "keep the day's snapshot and aggregate all of them",
+    DATE,
+    option("--share", type=Path, metavar="FOLDER", help="where the snapshot lies; without it: only aggregate"),
+    flag("--force", "accept a total that differs by more than 20 %%"),
+)
+def _user_base(call: Call) -> StepResult:
     if call.options.share:
         print_result(
             download_snapshot(
-                _open_share(call.options.share), call.lake, today=call.today, force=call.options.force, **call.moment
+                open_folder(call.options.share),
+                _lake(call),
+                today=call.today,
+                force=call.options.force,
+                day=_day(call),
+                now=call.now,
+                settings=call.settings(Settings),
             )
         )
-    print_result(aggregate_user_base(call.lake, **call.moment))
+    return aggregate_user_base(_lake(call), day=_day(call), now=call.now, settings=call.settings(Settings))
 
 
-def _fetch(call: _Call) -> None:
-    for each in call.days:
+@main.command(
+    "fetch",
+    f"fetch days from the database whose address is in {SOURCE}",
+    DATE,
+    *BOUNDS,
+    TYPES,
+    flag("--allow-empty", "accept a day without activations and renewals"),
+    flag("--allow-partial", "fetch today as far as it is"),
+)
+def _fetch(call: Call) -> None:
+    for each in _days(call, allow_partial=call.options.allow_partial):
         print_result(
             fetch_transactions(
-                call.source,
-                call.lake,
+                _source(call),
+                _lake(call),
                 types=types_named(call.options.types),
                 allow_empty=call.options.allow_empty,
                 partial=each == call.today,
-                **call.moment | {"day": each},
+                day=each,
+                now=call.now,
+                settings=call.settings(Settings),
             )
         )
 
 
-def _load(call: _Call) -> None:
-    for each in call.days:
+@main.command(
+    "load",
+    "replace days in the lake by their six files",
+    DATE,
+    *BOUNDS,
+    flag("--force", "accept fewer than half of a day's rows"),
+    flag("--upsert", "keep rows the files do not have"),
+    flag("--allow-partial", "load files of a day that was not over"),
+)
+def _load(call: Call) -> None:
+    for each in _days(call, allow_partial=call.options.allow_partial):
         print_result(
             load_transactions(
-                call.lake,
+                _lake(call),
                 force=call.options.force,
                 upsert=call.options.upsert,
                 allow_partial=call.options.allow_partial,
-                **call.moment | {"day": each},
+                day=each,
+                now=call.now,
+                settings=call.settings(Settings),
             )
         )
 
 
-def _view(call: _Call) -> None:
+@main.command(
+    "view",
+    "bring the subscription view up to date",
+    DATE,
+    flag("--full", "build it from nothing"),
+    flag("--force", "accept fewer subscriptions or renewals than before, and what was lost"),
+    day_option("--as-of", "the day lifetimes end with; default: by the lake"),
+)
+def _view(call: Call) -> StepResult:
     options = call.options
-    print_result(
-        build_subscriptions(call.lake, full=options.full, force=options.force, as_of=options.as_of, **call.moment)
+    return build_subscriptions(
+        _lake(call),
+        full=options.full,
+        force=options.force,
+        as_of=options.as_of,
+        day=_day(call),
+        now=call.now,
+        settings=call.settings(Settings),
     )
 
 
-def _count(call: _Call) -> None:
-    days = missing_days(call.lake) if call.options.missing else call.days
-    print_result(count_transactions(call.lake, days=days, force=call.options.force, **call.moment))
+@main.command(
+    "count",
+    "count days per price point and service",
+    DATE,
+    *BOUNDS,
+    flag("--missing", "every day of the lake that was never counted"),
+    flag("--force", "count again what is there"),
+)
+def _count(call: Call) -> StepResult:
+    days = missing_days(_lake(call)) if call.options.missing else _days(call)
+    return count_transactions(
+        _lake(call), days=days, force=call.options.force, day=_day(call), now=call.now, settings=call.settings(Settings)
+    )
 
 
-def _check(call: _Call) -> int:
-    lake, moment = call.lake, call.moment
+@main.command(
+    "check",
+    "check lake, view and users; exit status 1 if something is wrong",
+    DATE,
+    option("checks", nargs="*", metavar="CHECK", help="transactions, subscriptions, users; default all"),
+)
+def _check(call: Call) -> int:
+    lake, day, today, now, settings = _lake(call), _day(call), call.today, call.now, call.settings(Settings)
     checks: Mapping[str, Callable[[], StepResult]] = {
-        "transactions": lambda: check_transactions(lake, today=call.today, **moment),
-        "subscriptions": lambda: check_subscriptions(lake, today=call.today, **moment),
-        "users": lambda: check_users(lake, **moment),
+        "transactions": lambda: check_transactions(lake, day=day, today=today, now=now, settings=settings),
+        "subscriptions": lambda: check_subscriptions(lake, day=day, today=today, now=now, settings=settings),
+        "users": lambda: check_users(lake, day=day, now=now, settings=settings),
     }
     if unknown := sorted(set(call.options.checks) - checks.keys()):
         raise RequestRefused(f"cvas has no check {', '.join(unknown)}.", next_step=f"Use some of: {', '.join(checks)}.")
 
-    def check(name: str) -> int:
-        return exit_status(lambda: print_result(checks[name]()))
-
     # All of them, whatever the first finds.
-    return max([check(name) for name in call.options.checks or checks])
+    return max([exit_status(checks[name]) for name in call.options.checks or checks])
 
 
-def _gaps(call: _Call) -> None:
+@main.command(
+    "gaps", "days without rows", TYPES, *BOUNDS, flag("--confirm-empty", "record that the source has nothing for them")
+)
+def _gaps(call: Call) -> StepResult:
     since, until = requested_bounds(start=call.options.start, end=call.options.end, today=call.today)
-    print_result(
-        find_gaps(
-            call.lake,
-            since=since,
-            until=until,
-            types=types_named(call.options.types),
-            now=call.now,
-            settings=call.settings,
-            confirm_empty=call.options.confirm_empty,
-        )
+    return find_gaps(
+        _lake(call),
+        since=since,
+        until=until,
+        types=types_named(call.options.types),
+        now=call.now,
+        settings=call.settings(Settings),
+        confirm_empty=call.options.confirm_empty,
     )
 
 
-def _clear_day(call: _Call) -> None:
-    print_result(housekeeping.clear_day(call.lake, **call.moment))
+@main.command(
+    "clear-day", "remove the fetched files of a day, so that they are fetched anew", day_option("date", "the day")
+)
+def _clear_day(call: Call) -> StepResult:
+    return housekeeping.clear_day(_lake(call), day=_day(call), now=call.now, settings=call.settings(Settings))
 
 
-def _mastercpc(call: _Call) -> None:
-    print_result(convert_catalogue(call.options.workbook, call.lake, allow_lost=call.options.allow_lost, **call.moment))
+@main.command(
+    "mastercpc",
+    "make MASTERCPC.csv from the catalogue workbook",
+    DATE,
+    option("workbook", type=Path, metavar="FILE"),
+    flag("--allow-lost", "accept that price points are gone"),
+)
+def _mastercpc(call: Call) -> StepResult:
+    return convert_catalogue(
+        call.options.workbook,
+        _lake(call),
+        allow_lost=call.options.allow_lost,
+        day=_day(call),
+        now=call.now,
+        settings=call.settings(Settings),
+    )
 
 
-def _historical_import(call: _Call) -> None:
-    result = import_history(
-        call.lake,
+@main.command(
+    "historical-import",
+    "build the history anew from a folder",
+    DATE,
+    TYPES,
+    option("folder", type=Path, metavar="FOLDER", help="of <type>_atlas*.csv files"),
+    flag("--days-only", "replace only the days that the files have"),
+    flag("--force", "accept days with less than half of their rows"),
+)
+def _historical_import(call: Call) -> StepResult:
+    return import_history(
+        _lake(call),
         call.options.folder,
         types=types_named(call.options.types),
         days_only=call.options.days_only,
         force=call.options.force,
-        **call.moment,
+        day=_day(call),
+        now=call.now,
+        settings=call.settings(Settings),
     )
-    print_result(result)
 
 
-def _repair_refunds(call: _Call) -> None:
-    print_result(repair_refunds(call.lake, dry_run=call.options.dry_run, **call.moment))
-
-
-def _music(call: _Call) -> None:
-    print_result(extract_music(call.lake, **call.moment))
-
-
-def _monthly_reports(call: _Call) -> None:
-    print_result(write_reports(call.lake, **call.moment))
-
-
-def _clean_up(call: _Call) -> None:
-    print_result(housekeeping.clean_up(call.lake, today=call.today, **call.moment))
-
-
-def _backup(call: _Call) -> None:
-    print_result(backup.back_up(FolderStore(call.options.backup_folder), call.lake, **call.moment))
-
-
-def _backups(call: _Call) -> None:
-    print("\n".join(backup.list_backups(FolderStore(call.options.backup_folder))) or "none")
-
-
-def _restore(call: _Call) -> None:
-    if not call.options.confirm:
-        raise RequestRefused(
-            "cvas: restoring replaces view, catalogue and state.", next_step="Add --confirm if that is what you want."
-        )
-    store = FolderStore(call.options.backup_folder)
-    print_result(backup.restore_backup(store, call.lake, name=call.options.name, **call.moment))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m include.scripts cvas", description=__doc__, epilog=EPILOG)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    places = argparse.ArgumentParser(add_help=False)
-    group = places.add_argument_group("places")
-    group.add_argument("--lake", metavar="FOLDER", help=f"the folder of lake, snapshots and daily files (or {LAKE})")
-    group.add_argument("--settings", metavar="JSON", help=f"as in the Airflow variable cvas_settings (or {SETTINGS})")
-    dated = argparse.ArgumentParser(add_help=False)
-    dated.add_argument("--date", type=day, metavar="YYYY-MM-DD", help="the business day; default yesterday in Madrid")
-    ranged = argparse.ArgumentParser(add_help=False)
-    ranged.add_argument("--start", metavar="YYYY-MM-DD", help="first of several days")
-    ranged.add_argument("--end", metavar="YYYY-MM-DD", help="last of several days, included")
-    typed = argparse.ArgumentParser(add_help=False)
-    typed.add_argument("--types", default="all", metavar="TYPES", help="all, or some of ACT,RENO,DCT,PPD,CNR,RFND")
-    stored = argparse.ArgumentParser(add_help=False)
-    stored.add_argument("--backup-folder", type=Path, metavar="FOLDER", required=True, help="where the backups lie")
-
-    def add(
-        name: str, run: Callable[[_Call], int | None], text: str, *parents: argparse.ArgumentParser
-    ) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[*parents, places]
-        )
-        command.set_defaults(run=run, **dict.fromkeys(("date", "start", "end")), allow_partial=False)
-        return command
-
-    report = add("status", _status, "how far every stage is, what the lake holds, what needs attention")
-    report.add_argument("--data", type=day, metavar="YYYY-MM-DD", help="one day, its files against the lake")
-    add("deadlines", _deadlines, "what should be done by now; exit status 1 if something is late", dated)
-    search = add("look-up", _look_up, "everything about one subscriber; shows personal data")
-    asked = search.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--subscription", type=int, metavar="ID")
-    asked.add_argument("--user", metavar="ID")
-    asked.add_argument("--phone", metavar="NUMBER", help="with or without the country code")
-
-    base = add("user-base", _user_base, "keep the day's snapshot and aggregate all of them", dated)
-    base.add_argument(
-        "--share", type=Path, metavar="FOLDER", help="where the snapshot lies; without it: only aggregate"
+@main.command(
+    "repair-refunds", "move refunds without a month to where they belong", DATE, flag("--dry-run", "only show the plan")
+)
+def _repair_refunds(call: Call) -> StepResult:
+    return repair_refunds(
+        _lake(call), dry_run=call.options.dry_run, day=_day(call), now=call.now, settings=call.settings(Settings)
     )
-    base.add_argument("--force", action="store_true", help="accept a total that differs by more than 20 %%")
-    fetching = add("fetch", _fetch, f"fetch days from the database whose address is in {SOURCE}", dated, ranged, typed)
-    fetching.add_argument("--allow-empty", action="store_true", help="accept a day without activations and renewals")
-    fetching.add_argument("--allow-partial", action="store_true", help="fetch today as far as it is")
-    loading = add("load", _load, "replace days in the lake by their six files", dated, ranged)
-    loading.add_argument("--force", action="store_true", help="accept fewer than half of a day's rows")
-    loading.add_argument("--upsert", action="store_true", help="keep rows the files do not have")
-    loading.add_argument("--allow-partial", action="store_true", help="load files of a day that was not over")
-    view = add("view", _view, "bring the subscription view up to date", dated)
-    view.add_argument("--full", action="store_true", help="build it from nothing")
-    view.add_argument(
-        "--force", action="store_true", help="accept fewer subscriptions or renewals than before, and what was lost"
+
+
+@main.command("music", "extract the subscriptions of music services", DATE)
+def _music(call: Call) -> StepResult:
+    return extract_music(_lake(call), day=_day(call), now=call.now, settings=call.settings(Settings))
+
+
+@main.command("monthly-reports", "refunds, revenue and lifetimes by month", DATE)
+def _monthly_reports(call: Call) -> StepResult:
+    return write_reports(_lake(call), day=_day(call), now=call.now, settings=call.settings(Settings))
+
+
+@main.command("clean-up", "delete old logs, reports and loaded files; report the disk", DATE)
+def _clean_up(call: Call) -> StepResult:
+    return housekeeping.clean_up(
+        _lake(call), today=call.today, day=_day(call), now=call.now, settings=call.settings(Settings)
     )
-    view.add_argument(
-        "--as-of", type=day, metavar="YYYY-MM-DD", help="the day lifetimes end with; default: by the lake"
+
+
+@main.command("backup", "copy view, catalogue and state to the backup folder, verified", backup_folder(), DATE)
+def _backup(call: Call) -> StepResult:
+    return backup.back_up(
+        call.options.store, _lake(call), day=_day(call), now=call.now, settings=call.settings(Settings)
     )
-    counting = add("count", _count, "count days per price point and service", dated, ranged)
-    counting.add_argument("--missing", action="store_true", help="every day of the lake that was never counted")
-    counting.add_argument("--force", action="store_true", help="count again what is there")
 
-    checking = add("check", _check, "check lake, view and users; exit status 1 if something is wrong", dated)
-    checking.add_argument("checks", nargs="*", metavar="CHECK", help="transactions, subscriptions, users; default all")
-    gaps = add("gaps", _gaps, "days without rows", typed, ranged)
-    gaps.add_argument("--confirm-empty", action="store_true", help="record that the source has nothing for them")
-    clearing = add("clear-day", _clear_day, "remove the fetched files of a day, so that they are fetched anew")
-    clearing.add_argument("date", type=day, metavar="YYYY-MM-DD")
 
-    catalogue = add("mastercpc", _mastercpc, "make MASTERCPC.csv from the catalogue workbook", dated)
-    catalogue.add_argument("workbook", type=Path, metavar="FILE")
-    catalogue.add_argument("--allow-lost", action="store_true", help="accept that price points are gone")
-    history = add("historical-import", _historical_import, "build the history anew from a folder", dated, typed)
-    history.add_argument("folder", type=Path, metavar="FOLDER", help="of <type>_atlas*.csv files")
-    history.add_argument("--days-only", action="store_true", help="replace only the days that the files have")
-    history.add_argument("--force", action="store_true", help="accept days with less than half of their rows")
-    repair = add("repair-refunds", _repair_refunds, "move refunds without a month to where they belong", dated)
-    repair.add_argument("--dry-run", action="store_true", help="only show the plan")
-    add("music", _music, "extract the subscriptions of music services", dated)
-    add("monthly-reports", _monthly_reports, "refunds, revenue and lifetimes by month", dated)
+@main.command("backups", "list the backups", backup_folder())
+def _backups(call: Call) -> None:
+    store = call.options.store
+    print("\n".join(backup.list_backups(store)) or f"There is no backup in {store.where}.")
 
-    add("clean-up", _clean_up, "delete old logs, reports and loaded files; report the disk", dated)
-    add("backup", _backup, "copy view, catalogue and state to the backup folder, verified", stored, dated)
-    add("backups", _backups, "list the backups", stored)
-    restore = add("restore", _restore, "put view, catalogue and state of a backup in place", stored, dated)
-    restore.add_argument("--name", metavar="BACKUP", help="one that the command backups lists; default the newest")
-    restore.add_argument("--confirm", action="store_true", help="yes, replace them")
-    return parser
+
+@main.command(
+    "restore",
+    "put view, catalogue and state of a backup in place",
+    backup_folder(),
+    BACKUP_NAME,
+    DATE,
+    flag("--confirm", "yes, replace them"),
+)
+def _restore(call: Call) -> StepResult:
+    return backup.restore_backup(
+        call.options.store,
+        _lake(call),
+        confirm=call.options.confirm,
+        name=call.options.name,
+        day=_day(call),
+        now=call.now,
+        settings=call.settings(Settings),
+    )

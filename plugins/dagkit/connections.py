@@ -10,11 +10,12 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 from threading import Event, Thread, Timer
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from airflow.sdk import BaseHook, Connection, Variable
 
 from dagkit.tunnel import LOCAL, forward
+from include.common.settings import read_settings
 from include.common.shares import FileStat, LocalShare, Share
 from include.errors import ContractViolation, CredentialRefused, PipelineError, SourceUnavailable
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from psycopg import Connection as Session
 
     from include.common.objectstores import ObjectStore
+
+Kind = TypeVar("Kind")
 
 COMMERCIAL_LOG_SHARE = "commercial_log_share"
 COMMERCIAL_LOG_DB = "commercial_log_db"
@@ -49,14 +52,13 @@ _REFUSED = re.compile("FATAL:|no password supplied|does not support SSL|certific
 _PASSING = re.compile("starting up|shutting down|recovery|not yet accepting|too many|connection slots")
 
 
-def settings(system: str) -> dict[str, Any]:
-    """The system's settings as stored in the Airflow variable ``<system>_settings`` (JSON object), empty by default."""
-    stored = Variable.get(f"{system}_settings", default={}, deserialize_json=True)
-    if not isinstance(stored, dict):
-        raise ContractViolation(
-            f"{system}: the Airflow variable {system}_settings is not a JSON object.", next_step="Correct the variable."
-        )
-    return stored
+def settings(system: str, kind: type[Kind]) -> Kind:
+    """The system's settings: its dataclass ``kind`` with what the Airflow variable ``<system>_settings`` says instead.
+
+    Raises ContractViolation naming variable and setting if it is not a JSON object or holds what cannot be meant.
+    """
+    # Airflow's own deserialize_json takes the default for a text that is no JSON, and goes on.
+    return read_settings(kind, Variable.get(f"{system}_settings", default=None), system=system)
 
 
 def path_of(conn_id: str) -> Path:

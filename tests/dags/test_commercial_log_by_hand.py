@@ -22,10 +22,10 @@ def station(tmp_path, monkeypatch):
 
 @pytest.fixture
 def call(dags, monkeypatch):
-    """Call the only task of a DAG as its form would with these fields; what it returned and sent."""
+    """Call the first task of a DAG as its form would with these fields; what it returned and sent."""
 
     def call(dag_id, **given):
-        [task] = dags[dag_id].tasks
+        [task] = dags[dag_id].roots
         params = {**dags[dag_id].params.dump(), **given}
         context = Context(monkeypatch, **params)
         result = task.python_callable(params)

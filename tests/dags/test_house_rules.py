@@ -2,9 +2,9 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -98,15 +98,20 @@ def test_task_ids_are_functions_of_the_system_and_say_what_they_do(dags):
         assert re.fullmatch(r"[a-z]+_[a-z_]+", task.task_id), f"{dag.dag_id}.{task.task_id}"
 
 
-def test_dag_files_parse_in_well_under_a_second():
-    """Beyond ``import airflow.sdk``, in a fresh process: heavy libraries must stay inside the tasks."""
+def test_all_dag_files_together_parse_sooner_than_airflow_is_imported():
+    """Beyond that import, in a fresh process: heavy libraries must stay inside the tasks. It is a third of it, half a
+    second; how many seconds pass depends on the machine."""
     code = (
-        "import time, sys, runpy, airflow.sdk\n"
-        "import airflow.providers.standard.decorators.python, airflow.providers.standard.decorators.sensor\n"
+        "import time, sys, runpy\n"
         "began = time.process_time()\n"
+        "import airflow.sdk\n"
+        "import airflow.providers.standard.decorators.python, airflow.providers.standard.decorators.sensor\n"
+        "imported = time.process_time()\n"
         "[runpy.run_path(file) for file in sys.argv[1:]]\n"
-        "heavy = {'pandas', 'polars', 'duckdb', 'openpyxl', 'boto3', 'paramiko', 'python_calamine', 'smbclient'}\n"
-        "print(time.process_time() - began, sorted(heavy & set(sys.modules)))"
+        "parsed = time.process_time()\n"
+        "heavy = {'pandas', 'polars', 'duckdb', 'openpyxl', 'boto3', 'paramiko', 'python_calamine', 'smbclient',\n"
+        "         'numpy', 'psycopg', 'apprise'}\n"
+        "print((parsed - imported) / (imported - began), sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, DAG_FILES)],
@@ -117,9 +122,9 @@ def test_dag_files_parse_in_well_under_a_second():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    seconds, heavy = done.stdout.splitlines()[-1].split(" ", 1)
+    share, heavy = done.stdout.splitlines()[-1].split(" ", 1)
     assert heavy == "[]"
-    assert float(seconds) < 0.8
+    assert float(share) < 1
 
 
 def test_forms_can_be_filled_in(dags):
@@ -133,8 +138,6 @@ def test_forms_can_be_filled_in(dags):
 
 
 def test_parsing_opens_no_connection_and_reads_no_variable(monkeypatch):
-    import socket
-
     from airflow.sdk import BaseHook, Variable
     from dagkit.docs import load_dags
 
@@ -210,10 +213,6 @@ def test_nothing_in_the_repository_knows_this_machine():
     assert tracked.stdout == ""
 
 
-def test_parse_time_of_one_file_is_counted_in_milliseconds(dags):
-    from airflow.dag_processing.dagbag import DagBag
-
-    for file in DAG_FILES:
-        began = time.process_time()
-        DagBag(dag_folder=str(file))
-        assert time.process_time() - began < 0.5, file
+def test_no_connection_leaves_the_machine():
+    with pytest.raises(UserWarning, match=r"tried to use socket\.socket\.connect"):
+        socket.create_connection(("192.0.2.1", 9), timeout=0.1)

@@ -9,25 +9,27 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from sandbox.airflow import Airflow, AirflowError
+from sandbox.airflow import PATIENCE, Airflow, AirflowError
 from sandbox.reaper import descendants
+from sandbox.servers.base import wait
 from sandbox.servers.postgres import PostgresServer
 
 REPOSITORY = Path(__file__).parents[2]
 REAPER = REPOSITORY / "sandbox" / "reaper.py"
 
+# MONTH is half a year away: a DAG without a run starts at once if its last time is less than a tenth of a year ago.
 PAIR = """
 from airflow.sdk import Asset, CronPartitionTimetable, Param, PartitionedAssetTimetable, dag, task
 
 RAW = Asset("runner.raw")
-YEARLY = CronPartitionTimetable("0 6 1 1 *", timezone="Europe/Paris", key_format="%Y-%m-%d")
+YEARLY = CronPartitionTimetable("0 6 1 MONTH *", timezone="Europe/Paris", key_format="%Y-%m-%d")
 
 @dag(schedule=YEARLY, catchup=False, params={"date": Param(None, type=["null", "string"], format="date")})
 def producer():
@@ -59,9 +61,9 @@ def interrupted():
     def nap():
         first = Path({mark!r})
         if not first.exists():
-            subprocess.Popen(["setsid", "sleep", "300"])  # a grandchild that hides from the process group
+            subprocess.Popen(["setsid", "sleep", "3600"])  # a grandchild that hides from the process group
             first.touch()
-            time.sleep(300)
+            time.sleep(3600)
     nap()
 
 interrupted()
@@ -77,7 +79,7 @@ place, url = Path(sys.argv[1]), sys.argv[2]
 folders = {"dags": place / "dags", "plugins": place / "plugins", "pools": place / "pools.json"}
 with Airflow(place / "home", **folders, env={}, database_url=url) as airflow:
     print(airflow.port, flush=True)
-    time.sleep(300)
+    time.sleep(3600)
 """
 
 
@@ -94,7 +96,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("airflow")
     (place / "dags").mkdir()
     (place / "plugins").mkdir()
-    (place / "dags" / "pair.py").write_text(PAIR)
+    (place / "dags" / "pair.py").write_text(PAIR.replace("MONTH", str((datetime.now(UTC).month + 5) % 12 + 1)))
     (place / "dags" / "interrupted.py").write_text(INTERRUPTED.format(mark=str(place / "napped")))
     (place / "pools.json").write_text(json.dumps({"narrow": {"slots": 1, "description": "one at a time"}}))
     return place
@@ -147,13 +149,6 @@ def processes_of(home: Path) -> set[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], *, within: float) -> bool:
-    deadline = time.monotonic() + within
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return condition()
-
-
 def test_a_day_given_on_the_command_line_drives_producer_and_consumer(host: Host) -> None:
     airflow, api = host.airflow, host.airflow.api
     airflow.wait_for_dags(["producer", "consumer", "interrupted"])
@@ -201,7 +196,7 @@ def test_a_killed_runner_leaves_no_process_and_its_task_runs_again_after_a_resta
     host.airflow.wait_for_dags(["interrupted"])
     host.airflow.api.unpause("interrupted")
     run_id = host.airflow.api.trigger("interrupted")["dag_run_id"]
-    assert eventually(mark.exists, within=30)
+    assert wait(mark.exists, timeout=PATIENCE)
     below = descendants(host.process.pid)
     host.process.kill()
     assert len(below) >= 14  # four components with a reaper each, four workers, the task and its grandchild ...
@@ -209,10 +204,12 @@ def test_a_killed_runner_leaves_no_process_and_its_task_runs_again_after_a_resta
     def alive() -> set[int]:
         return processes_of(home) | {pid for pid in below if Path(f"/proc/{pid}").exists()}
 
-    assert eventually(lambda: not alive(), within=10), alive()
+    assert wait(lambda: not alive(), timeout=PATIENCE), alive()
 
-    with an_airflow(place, database_url) as airflow:
-        assert airflow.api.wait_run("interrupted", run_id, timeout=90) == "success"
+    # Found as the orphan of a scheduler that is gone, not as a task without a heartbeat, which has failed.
+    patient = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "3600"}
+    with an_airflow(place, database_url, env=patient) as airflow:
+        assert airflow.api.wait_run("interrupted", run_id) == "success"
         [task] = airflow.api.task_instances("interrupted", run_id)
         assert task["try_number"] == 2
     assert processes_of(home) == set()
@@ -235,7 +232,7 @@ def test_a_taken_port_is_refused_before_anything_starts(place: Path, database_ur
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_reaper_kills_detached_grandchildren_when_its_caller_dies(tmp_path: Path, how: signal.Signals) -> None:
     ready = tmp_path / "ready"
-    command = f"(setsid sh -c 'trap : INT TERM HUP; touch {ready}; while :; do sleep 1; done' &) ; exec sleep 60"
+    command = f"(setsid sh -c 'trap : INT TERM HUP; touch {ready}; while :; do sleep 1; done' &) ; exec sleep 3600"
     caller = subprocess.Popen(
         [
             *(sys.executable, "-c", "import subprocess, sys; subprocess.Popen(sys.argv[1:], stdin=-1).wait()"),
@@ -244,12 +241,12 @@ def test_the_reaper_kills_detached_grandchildren_when_its_caller_dies(tmp_path: 
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )
-    assert eventually(ready.exists, within=5)
+    assert wait(ready.exists, timeout=PATIENCE)
     below = descendants(caller.pid)
     os.killpg(caller.pid, how)  # as a terminal does
     caller.wait()
     assert len(below) >= 3
-    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), within=8)
+    assert wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), timeout=PATIENCE)
 
 
 def test_the_reaper_ends_with_the_code_of_its_command() -> None:

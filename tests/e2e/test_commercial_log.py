@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.common import locks
+from sandbox.airflow import PATIENCE
 from sandbox.commercial_log.generator import generate
 from sandbox.commercial_log.workbook import write_sheets
 
-from .conftest import BOOKINGS, Station, kill_holder, wait
+from .conftest import BOOKINGS, Station
 
 IMPORT, UPDATE = "commercial_log_import", "commercial_log_update"
 SLOW_INSERTS = """
@@ -57,10 +58,6 @@ def copy_of_database(estate: Station, to):
 
 def test_a_past_day_keeps_its_file_and_is_loaded_again_without_a_change(estate):
     """R10, R35: an old day is triggered by its date, then its import is cleared."""
-    estate.settle()
-    with closing(sqlite3.connect(estate.world.database)) as db, db:
-        # After 01:00 at the station, the schedule has loaded today by itself, and an older day would be refused.
-        db.execute("UPDATE import_batches SET status = 'FAILED'")
     yesterday = estate.world.day - timedelta(days=1)
     file = file_of(estate, age=1)
     before = (file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes())
@@ -73,7 +70,7 @@ def test_a_past_day_keeps_its_file_and_is_loaded_again_without_a_change(estate):
     loaded, ids = estate.bookings(), estate.ids()
 
     known = estate.known(UPDATE)
-    estate.clear(IMPORT, run_id)
+    estate.airflow.api.clear(IMPORT, run_id)
     again = estate.next_run(UPDATE, known)
     assert estate.finish(UPDATE, again) == "success"
     assert estate.airflow.api.wait_for_run(UPDATE)["partition_key"] == str(yesterday)
@@ -110,11 +107,9 @@ def test_clearing_only_the_load_keeps_every_spot_and_assignment(estate):
     run = estate.airflow.api.wait_for_run(UPDATE)
     loaded, ids = estate.bookings(), estate.ids()
     batches = len(estate.query("SELECT 1 FROM import_batches WHERE status = 'COMPLETED'"))
-    estate.clear(UPDATE, run["dag_run_id"], ["load_bookings"])
-    assert wait(
-        lambda: len(estate.query("SELECT 1 FROM import_batches WHERE status = 'COMPLETED'")) == batches + 1, timeout=60
-    )
+    estate.airflow.api.clear(UPDATE, run["dag_run_id"], ["load_bookings"])
     assert estate.finish(UPDATE, run["dag_run_id"]) == "success"
+    assert len(estate.query("SELECT 1 FROM import_batches WHERE status = 'COMPLETED'")) == batches + 1
     assert (estate.bookings(), estate.ids()) == (loaded, ids)
 
 
@@ -129,8 +124,9 @@ def test_an_older_day_is_refused_once_a_newer_one_is_loaded(estate):
     [task] = [t for t in estate.airflow.api.task_instances(UPDATE, run_id) if t["task_id"] == "load_bookings"]
     assert (task["state"], task["try_number"]) == ("failed", 1)
     assert estate.bookings() == loaded
-    [message] = estate.messages(about="STALE_FILE")
+    [message] = estate.messages(UPDATE, run_id)
     for words in (
+        "STALE_FILE",
         UPDATE,
         yesterday,
         "load_bookings",
@@ -145,8 +141,7 @@ def test_an_older_day_is_refused_once_a_newer_one_is_loaded(estate):
 def test_a_kill_in_the_middle_of_the_replacement_leaves_all_old_and_the_retry_all_new(estate, tmp_path):
     """R33, R34: readers never see a part; the retry ends where an undisturbed run ends."""
     traffic_saves_again(estate, days=1)
-    assert estate.run(IMPORT) == "success"
-    wait(lambda: not estate.airflow.api.request("GET", f"dags/{UPDATE}/dagRuns?state=running")["dag_runs"], timeout=60)
+    assert estate.import_and_update() == ("success", "success")
     traffic_saves_again(estate, days=3)
     old = estate.bookings()
     with closing(sqlite3.connect(estate.world.database, isolation_level=None)) as db:
@@ -154,12 +149,13 @@ def test_a_kill_in_the_middle_of_the_replacement_leaves_all_old_and_the_retry_al
     known = estate.known(UPDATE)
     assert estate.run(IMPORT) == "success"
     run_id = estate.next_run(UPDATE, known)
-    assert kill_holder(estate.world.data.database_lock, when=lambda: is_replacing(estate))
-    assert wait(lambda: not is_writing(estate), timeout=10)
-    assert estate.bookings() == old
-    with closing(sqlite3.connect(estate.world.database, isolation_level=None)) as db:
-        db.execute("DROP TRIGGER slow_inserts")
-    control = copy_of_database(estate, tmp_path / "control.db")
+    with estate.no_retry(UPDATE, run_id):
+        assert estate.kill(UPDATE, run_id, estate.world.data.database_lock, when=lambda: is_replacing(estate))
+        assert not is_writing(estate)
+        assert estate.bookings() == old
+        with closing(sqlite3.connect(estate.world.database, isolation_level=None)) as db:
+            db.execute("DROP TRIGGER slow_inserts")
+        control = copy_of_database(estate, tmp_path / "control.db")
     assert estate.finish(UPDATE, run_id) == "success"
     assert estate.bookings() == undisturbed(estate, control)
     assert estate.bookings() != old
@@ -175,12 +171,14 @@ def test_a_kill_before_the_rename_shows_no_half_file_and_the_retry_publishes(est
         traffic_saves_again(estate, days=5 - attempt % 2)
         old = target.read_bytes()
         run_id = estate.trigger(IMPORT)
-        if kill_holder(estate.world.data.files_lock, when=temporary.exists):
-            break
+        with estate.no_retry(IMPORT, run_id):
+            killed = estate.kill(IMPORT, run_id, estate.world.data.files_lock, when=temporary.exists)
+            if killed and temporary.exists():
+                assert target.read_bytes() == old
+                break
         estate.finish(IMPORT, run_id)
     else:
         pytest.fail("the file was in place before the import could be killed, five times")
-    assert target.read_bytes() == old
     assert estate.finish(IMPORT, run_id) == "success"
     [task] = estate.airflow.api.task_instances(IMPORT, run_id)
     assert task["try_number"] == 2
@@ -192,30 +190,35 @@ def test_two_updates_at_once_wait_for_each_other(estate):
     first = estate.airflow.api.trigger(UPDATE, {"date": str(estate.world.day)})["dag_run_id"]
     second = estate.airflow.api.trigger(UPDATE, {"date": str(estate.world.day)})["dag_run_id"]
     assert estate.finish(UPDATE, first) == estate.finish(UPDATE, second) == "success"
-    runs = {run["dag_run_id"]: run for run in estate.airflow.api.runs(UPDATE)}
-    assert runs[second]["start_date"] >= runs[first]["end_date"]
+    runs = [run for run in estate.airflow.api.runs(UPDATE) if run["dag_run_id"] in (first, second)]
+    earlier, later = sorted(runs, key=lambda run: run["start_date"])
+    assert later["start_date"] >= earlier["end_date"]
 
 
 def test_a_second_update_from_elsewhere_is_refused_and_told(estate):
     """R51: the store's own lock holds even where the scheduler made a mistake."""
+    estate.settle()
     loaded = estate.bookings()
     with locks.hold(estate.world.data.database_lock, UPDATE):
-        assert estate.run(UPDATE, date=str(estate.world.day)) == "failed"
+        run_id = estate.trigger(UPDATE, date=str(estate.world.day))
+        assert estate.finish(UPDATE, run_id) == "failed"
     assert estate.bookings() == loaded
-    [message] = estate.messages(about="is already running")
+    [message] = estate.messages(UPDATE, run_id)
+    assert "is already running" in message.body
     assert "Next step: Wait for that run to end" in message.body
 
 
 def test_the_import_waits_for_a_rotation(estate):
     """Section 2: not while the other works; it is tried again by itself and nothing is lost."""
+    estate.settle()
     traffic_saves_again(estate, days=6)
     old = file_of(estate).read_bytes()
     with locks.hold(estate.world.data.files_lock, "commercial_log_rotation"):
         run_id = estate.trigger(IMPORT)
         tasks = lambda: estate.airflow.api.task_instances(IMPORT, run_id)  # noqa: E731
-        assert wait(lambda: tasks()[0]["state"] == "up_for_retry", timeout=60)
+        assert estate.airflow.api.wait(lambda: tasks()[0]["state"] == "up_for_retry", PATIENCE)
         assert file_of(estate).read_bytes() == old
-    assert estate.finish(IMPORT, run_id, timeout=180) == "success"
+    assert estate.finish(IMPORT, run_id) == "success"
     assert file_of(estate).read_bytes() != old
 
 
@@ -231,9 +234,9 @@ def test_a_missing_workbook_fails_at_once_and_tells_once(estate):
         (folder / "elsewhere.xlsx").rename(folder / "Commercial Log.xlsx")
     [task] = estate.airflow.api.task_instances(IMPORT, run_id)
     assert task["try_number"] == 1
-    [message] = estate.messages(about="'Commercial Log.xlsx' not found")
-    assert "commercial_log_share" in message.body
-    assert "elsewhere.xlsx" in message.body
+    [message] = estate.messages(IMPORT, run_id)
+    for words in ("'Commercial Log.xlsx' not found", "commercial_log_share", "elsewhere.xlsx"):
+        assert words in message.body
     assert estate.known(UPDATE) == known
     assert sorted(estate.world.data.daily.iterdir()) == files
 
@@ -323,9 +326,10 @@ def test_status_report_is_readable_in_the_log(estate):
 
 
 def is_replacing(estate: Station) -> bool:
-    """Whether somebody keeps the database locked: the replacement, not the short transactions around it."""
+    """Whether a batch has begun and keeps the database locked: not the short transactions around the replacement."""
 
     def probes() -> Iterator[bool]:
+        yield bool(estate.query("SELECT 1 FROM import_batches WHERE status = 'RUNNING'"))
         for _ in range(10):
             yield is_writing(estate)
             time.sleep(0.05)

@@ -319,12 +319,10 @@ def test_a_receiver_that_is_down_or_broken_keeps_nothing_from_the_others(
 def test_a_receiver_that_hangs_holds_nothing_up(
     sink: NotificationSink,
     tell: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """R53 says 10 s; what holds for them holds for one."""
+    """R53: 10 s."""
     assert notifications.SECONDS == 10
-    monkeypatch.setattr(notifications, "SECONDS", 1)
     with FaultProxy(sink.port) as proxy, SmtpServer() as smtp, FaultProxy(smtp.port) as mail_proxy:
         proxy.hang()
         mail_proxy.hang()
@@ -334,7 +332,7 @@ def test_a_receiver_that_hangs_holds_nothing_up(
         notifications.tell_failure(_failure())
         seconds = time.monotonic() - began
 
-    assert 1 <= seconds < 5
+    assert 10 <= seconds < 60  # on a busy machine
     assert [json.loads(message.body)["title"] for message in sink.messages] == [TITLE]
     assert f"The notification '{TITLE}' reached no or not every receiver." in caplog.messages
 

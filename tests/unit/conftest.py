@@ -55,9 +55,11 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def station(tmp_path: Path, empty_database: Path) -> Station:
     """A data folder, a share and an empty database."""
+    data = DataRoot(tmp_path / "data")
+    data.root.mkdir()
     share = LocalShare("K drive", tmp_path / "K Drive")
     (share.root / "Traffic" / "Media Library").mkdir(parents=True)
     path = tmp_path / "database" / "production.db"
     path.parent.mkdir()
     shutil.copyfile(empty_database, path)
-    return Station(DataRoot(tmp_path / "data"), share, path)
+    return Station(data, share, path)

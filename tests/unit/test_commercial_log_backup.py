@@ -19,11 +19,12 @@ import pytest
 from include.commercial_log import backup
 from include.commercial_log.backup import back_up_database, list_backups, restore_database, verify_backup
 from include.commercial_log.config import ZONE, DataRoot, Settings
-from include.commercial_log.database import open_database, transaction
+from include.commercial_log.database import open_database
 from include.common import locks
 from include.common.files import sha256_of
 from include.common.journal import read_journal
 from include.common.objectstores import FolderStore
+from include.common.sql import transaction
 from include.errors import AlreadyRunning, CheckFailed, ContractViolation, SourceMissing, StoreBusy, StoreFull
 from sandbox.servers.faults import small_disk
 from tests.unit.forked import run_in_child
@@ -36,7 +37,9 @@ FIRST = "database_backup_20250902_020500.db"
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataRoot:
-    return DataRoot(tmp_path / "data")
+    data = DataRoot(tmp_path / "data")
+    data.root.mkdir()
+    return data
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def back_up(database: Path, store: FolderStore, data: DataRoot, now: datetime = 
 
 
 def restore(database: Path, store: FolderStore, data: DataRoot, name: str | None = None) -> dict[str, object]:
-    return restore_database(database, store, data, name=name, now=LATER, day=DAY).as_dict()
+    return restore_database(database, store, data, confirm=True, name=name, now=LATER, day=DAY).as_dict()
 
 
 def files(folder: Path) -> list[str]:
@@ -127,7 +130,7 @@ def test_a_backup_is_one_file_with_all_the_database_holds_named_by_local_time(
 def test_nothing_of_the_snapshot_stays_on_the_disk(database: Path, store: FolderStore, data: DataRoot) -> None:
     """R50; neither does what a killed run left behind."""
     leftover = data.root / "snapshot"
-    leftover.mkdir(parents=True)
+    leftover.mkdir()
     (leftover / f"{FIRST}-wal").write_bytes(b"log of a killed run")
     before = files(database.parent)
     back_up(database, store, data)
@@ -286,7 +289,9 @@ def test_no_space_for_the_snapshot_fails_and_leaves_nothing(
     database: Path, store: FolderStore, tiny_disk: Path
 ) -> None:
     data = DataRoot(tiny_disk)
-    with pytest.raises(StoreFull, match=r"No space left to copy or replace .*production\.db; it is as it was\."):
+    with pytest.raises(
+        StoreFull, match=r"No space left for the database .*production\.db \(.*\); nothing was changed\."
+    ):
         back_up(database, store, data)
     assert not (tiny_disk / "snapshot").exists()
     assert store.names() == []
@@ -372,6 +377,20 @@ def test_a_stored_file_that_is_no_database_fails_the_verification(store: FolderS
         verify_backup(store, data, day=DAY)
 
 
+def test_the_nightly_backup_does_not_wait_for_a_verification(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R49: a night without backup would be the price of looking after one."""
+    back_up(database, store, data)
+    with locks.hold(data.backup_lock, "commercial_log_backup"):
+        verify_backup(store, data, day=DAY)
+    with locks.hold(data.backup_lock.with_name("backup_verify"), "commercial_log_backup_verify"):
+        second = back_up(database, store, data, LATER)
+        with pytest.raises(AlreadyRunning):
+            verify_backup(store, data, day=DAY)
+    assert list_backups(store) == [second, FIRST]
+
+
 # --- restore --------------------------------------------------------------------------------------------------------
 
 
@@ -416,7 +435,7 @@ def test_a_restore_is_undone_by_the_name_of_what_it_kept_and_the_undoing_too(
     before: str | None = None
     for minute, expected in enumerate((saved, lost, saved)):
         now = LATER + timedelta(minutes=minute)
-        result = restore_database(database, store, data, name=before, now=now, day=DAY)
+        result = restore_database(database, store, data, confirm=True, name=before, now=now, day=DAY)
         before = str(result.facts["before"])
         assert dump(database) == expected
         assert files(database.parent) == ["production.db", f"production.db.before-restore-20250902_103{minute}00"]
@@ -722,6 +741,91 @@ def test_a_ruined_database_that_a_program_still_has_open_is_not_replaced_under_i
     assert dump(database) == saved
 
 
+def fill_up(disk: Path, *, free: int) -> Path:
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        left = shutil.disk_usage(disk).free - free
+        while left > 0:
+            left -= file.write(bytes(min(left, 1 << 16)))
+    return filler
+
+
+def test_a_restore_that_lacks_space_wherever_it_stands_leaves_the_database_as_it_is(
+    tmp_path: Path, database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R50, section 6: without space SQLite speaks of errors of the disk, which say nothing about the database."""
+    back_up(database, store, data)
+    saved = dump(database)
+    change(database)
+    before = dump(database)
+    told = set()
+    for free in range(0, 1 << 22, 24 * 1024):
+        with small_disk(tmp_path / f"disk {free}", 1 << 23) as disk:
+            if disk is None:
+                pytest.skip("Mounting a small disk takes root.")
+            here = disk / "production.db"
+            shutil.copyfile(database, here)
+            filler = fill_up(disk, free=free)
+            try:
+                restore(here, store, data)
+            except StoreFull as full:
+                told.add(full.what.replace(str(disk), ""))
+                filler.unlink()
+                assert dump(here) == before
+                assert files(disk) == ["production.db"]
+                continue
+            filler.unlink()
+            assert dump(here) == saved
+            break
+    assert told == {
+        "No space left for production.db in /.production.db.restore; nothing was changed.",
+        "No space left for the database /production.db (disk I/O error); nothing was changed.",
+        "No space left for the database /production.db (database or disk is full); nothing was changed.",
+    }
+
+
+def test_a_database_is_replaced_by_no_new_file_for_an_error_that_says_nothing_about_it(
+    database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R50: here SQLite cannot open the log, as something else bears its name."""
+    back_up(database, store, data)
+    change(database)
+    before = database.read_bytes()
+    log = database.with_name(f"{database.name}-wal")
+    log.mkdir()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
+        restore(database, store, data)
+    log.rmdir()
+    assert database.read_bytes() == before
+    assert kept(database).exists() is False
+
+
+def test_a_backup_put_in_place_without_space_to_go_on_is_said_to_be_there_with_all_it_lacks(
+    tmp_path: Path, database: Path, store: FolderStore, data: DataRoot
+) -> None:
+    """R36, R50: whoever reads that nothing was changed would import over closed months."""
+    back_up(database, store, data)
+    saved = dump(database)
+    size = (store.folder / FIRST).stat().st_size
+    with small_disk(tmp_path / "disk", 1 << 22) as disk:
+        if disk is None:
+            pytest.skip("Mounting a small disk takes root.")
+        here = disk / "production.db"
+        write_a_web_page_over(here)
+        filler = fill_up(disk, free=size + 16 * 1024)
+        with pytest.raises(StoreFull) as full:
+            restore(here, store, data)
+        assert full.value.what == f"{here} is {FIRST} now, but could not be brought up to date: no space is left."
+        assert full.value.next_step == "Look into that, then restore it again, which only does what is left."
+        [notes] = full.value.__notes__
+        assert f"WARNING {here} cannot be overwritten (file is not a database)" in notes
+        assert "WARNING What was there before cannot be read: ask who closed months since" in notes
+        filler.unlink()
+        assert dump(here) == saved
+        restore(here, store, data)
+        assert dump(here) == saved
+
+
 def test_a_mistyped_database_folder_is_not_made(store: FolderStore, data: DataRoot, tmp_path: Path) -> None:
     fill(store, FIRST)
     with pytest.raises(SourceMissing, match=r"There is no folder .*typo\. Next step: Correct the path"):
@@ -731,14 +835,14 @@ def test_a_mistyped_database_folder_is_not_made(store: FolderStore, data: DataRo
 
 @pytest.mark.parametrize("disaster", [None, write_a_web_page_over])
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new_database_and_the_next_restore_works(
-    tmp_path: Path, store: FolderStore, disaster: Callable[[Path], None] | None
+    tmp_path: Path, store: FolderStore, data: DataRoot, disaster: Callable[[Path], None] | None
 ) -> None:
     """R50: killed before every single call that opens a file or a database, renames or removes something. Whatever the
     first try did, after the second one the database that was there before the first is still there."""
     original = tmp_path / "original.db"
     with closing(open_database(original, create=True)) as db, transaction(db):
         add_spots(db, 20)
-    back_up(original, store, DataRoot(tmp_path / "data"))
+    back_up(original, store, data)
     saved = dump(original)
     change(original)
     if disaster:
@@ -748,7 +852,8 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_database_and_the_next_re
     for attempt in range(1, 200):
         folder = tmp_path / str(attempt)
         data, database = DataRoot(folder / "data"), folder / "live" / "production.db"
-        database.parent.mkdir(parents=True)
+        for needed in (data.root, database.parent):
+            needed.mkdir(parents=True)
         shutil.copyfile(original, database)
 
         calls = 0

@@ -67,6 +67,7 @@ WRONG_HEADER = {
     "title above the header": "'Bill Code' is missing (column A holds 'Commercial Log'); "
     "'Start Date' is missing (column B holds nothing);",
     "empty sheet": "'Bill Code' is missing (column A holds nothing);",
+    "emptied sheet": "'Bill Code' is missing (column A holds nothing);",
 }
 TOO_LITTLE = {
     "zero rows": "sheet 'Commercials' has no data rows; Commercial Log 250902.xlsx was not written.",

@@ -29,10 +29,10 @@ Run = Callable[..., Ended]
 @pytest.fixture
 def run(station: Station, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command at ``now`` with the places in the environment: exit status, standard output, standard error."""
-    station.data.root.mkdir()
     places = {
         "COMMERCIAL_LOG_DATABASE": str(station.path),
         "COMMERCIAL_LOG_DATA_ROOT": str(station.data.root),
+        "COMMERCIAL_LOG_SETTINGS": "{}",
         "USER": "ann",
     }
 
@@ -137,10 +137,10 @@ def test_settings_are_those_of_the_airflow_variable(run: Run, station: Station) 
     status, out, _ = run("update", "--settings", '{"previous_month_policy": "skip"}')
     assert (status, line(out, "skipped"), station.titles()) == (0, "Aug-25", ["sep"])
     assert run("update", "--settings", "skip")[::2] == (
-        2,
+        1,
         "FAILED: commercial_log: the settings are not a JSON object.\n"
-        "Next step: Give them as in the Airflow variable commercial_log_settings, "
-        "for example '{\"keep_backups\": 7}'.\n",
+        "Next step: Correct them in the Airflow variable commercial_log_settings, or in --settings; "
+        'for example: {"keep_backups": 7}.\n',
     )
 
 
@@ -154,6 +154,19 @@ def test_the_programme_grid_follows_the_load_where_the_installation_wants_it(run
     status, out, _ = run("update", *settings)
     assert (status, station.sql(count)) == (0, [(1,)])
     assert out.partition("\n\n")[2].splitlines()[0] == "where               spot_language_blocks"
+
+
+def test_the_programme_grid_follows_a_historical_import_and_recategorising_too(run: Run, station: Station) -> None:
+    """Section 5.6, G14: past months are reported by category as well."""
+    settings = ("--settings", '{"grid_classification": true}')
+    recap = write_workbook(station.path.with_name("recap.xlsx"), rows("july", broadcast_month="Jul-25"))
+    placed = "SELECT media FROM spot_language_blocks JOIN spots USING (spot_id) ORDER BY media"
+    given = ("historical-import", "--data-file", str(recap), "--closed-by", "bo")
+    assert (run(*given, "--dry-run", *settings)[0], station.sql(placed)) == (0, [])
+    assert (run(*given, *settings)[0], station.sql(placed)) == (0, [("july",)])
+    station.load(rows("september"))
+    assert (run("recategorise", "--confirm")[0], station.sql(placed)) == (0, [("july",)])
+    assert (run("recategorise", "--confirm", *settings)[0], station.sql(placed)) == (0, [("july",), ("september",)])
 
 
 @pytest.mark.parametrize(
@@ -236,7 +249,7 @@ def test_a_backup_is_made_listed_and_restored(run: Run, station: Station, cloud:
     assert (status, station.titles()) == (2, ["b"])
     assert err == (
         "FAILED: commercial_log: restoring replaces the whole database.\n"
-        "Next step: Add --confirm if that is what you want.\n"
+        "Next step: Give confirm if that is what you want.\n"
     )
     status, out, _ = run("restore", *folder, "--confirm")
     assert (status, line(out, "backup"), station.titles()) == (0, "database_backup_20250902_013000.db", ["a"])
@@ -393,12 +406,12 @@ def test_init_makes_the_database_and_the_data_root_and_can_be_repeated(run: Run,
         (
             {"COMMERCIAL_LOG_DATA_ROOT": "data"},
             "FAILED: commercial_log: nobody said where the database is.\n"
-            "Next step: Give --database FILE, or set COMMERCIAL_LOG_DATABASE.\n",
+            "Next step: Give --database, or set COMMERCIAL_LOG_DATABASE.\n",
         ),
         (
             {"COMMERCIAL_LOG_DATABASE": "", "COMMERCIAL_LOG_DATA_ROOT": "data"},
             "FAILED: commercial_log: nobody said where the database is.\n"
-            "Next step: Give --database FILE, or set COMMERCIAL_LOG_DATABASE.\n",
+            "Next step: Give --database, or set COMMERCIAL_LOG_DATABASE.\n",
         ),
     ],
 )
@@ -413,7 +426,20 @@ def test_there_is_no_default_data_root(run: Run, station: Station) -> None:
         2,
         "",
         "FAILED: commercial_log: nobody said where the data root is.\n"
-        "Next step: Give --data-root FOLDER, or set COMMERCIAL_LOG_DATA_ROOT.\n",
+        "Next step: Give --data-root, or set COMMERCIAL_LOG_DATA_ROOT.\n",
+    )
+
+
+@pytest.mark.parametrize("command", [("update",), ("rotate",), ("backup", "--backup-folder", "backups")])
+def test_nothing_is_done_with_settings_that_nobody_gave(run: Run, station: Station, command: tuple[str, ...]) -> None:
+    """R46, R50, R54: the defaults may keep fewer files, or touch months that the installation protects."""
+    places = {"COMMERCIAL_LOG_DATABASE": str(station.path), "COMMERCIAL_LOG_DATA_ROOT": str(station.data.root)}
+    assert run(*command, environment=places) == (
+        2,
+        "",
+        "FAILED: commercial_log: nobody said what the settings are.\n"
+        "Next step: Give --settings, or set COMMERCIAL_LOG_SETTINGS: what the Airflow variable commercial_log_settings "
+        "has, or '{}' if there is none.\n",
     )
 
 
@@ -423,8 +449,8 @@ def test_a_mistyped_place_is_never_created(run: Run, tmp_path: Path) -> None:
     assert run("rotate", "--data-root", str(nowhere)) == (
         2,
         "",
-        f"FAILED: commercial_log: there is no data root {nowhere}.\n"
-        "Next step: Correct the path; for a new installation, run the command init first.\n",
+        f"FAILED: commercial_log: there is no folder {nowhere}.\n"
+        "Next step: Correct the path, or run the command init first.\n",
     )
     assert run("update", "--database", str(nowhere))[0] == 1
     assert not nowhere.exists()
@@ -489,7 +515,11 @@ def test_from_a_shell_progress_and_errors_go_to_standard_error(station: Station)
     """No traceback, and the error once."""
 
     def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
-        places = {"COMMERCIAL_LOG_DATABASE": str(station.path), "COMMERCIAL_LOG_DATA_ROOT": str(station.data.root)}
+        places = {
+            "COMMERCIAL_LOG_DATABASE": str(station.path),
+            "COMMERCIAL_LOG_DATA_ROOT": str(station.data.root),
+            "COMMERCIAL_LOG_SETTINGS": "{}",
+        }
         return subprocess.run(
             [sys.executable, "-m", "include.scripts", "commercial_log", *arguments],
             cwd=ROOT,
@@ -500,7 +530,6 @@ def test_from_a_shell_progress_and_errors_go_to_standard_error(station: Station)
             timeout=60,
         )
 
-    station.data.root.mkdir()
     failed = shell("update", "--date", "2025-09-02")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.splitlines()[1:] == [

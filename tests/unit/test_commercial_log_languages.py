@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from include.commercial_log.database import transaction
 from include.commercial_log.languages import assign_languages
+from include.common.sql import transaction
 from include.errors import CheckFailed
 from tests.unit.commercial_log_helpers import DAY, NOW, Station, row
 

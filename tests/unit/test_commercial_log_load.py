@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -32,6 +33,7 @@ from include.commercial_log.months import close_months
 from include.commercial_log.rotation import archive_of
 from include.common import locks
 from include.common.journal import read_journal
+from include.common.settings import read_settings
 from include.common.shares import LocalShare
 from include.errors import (
     AlreadyRunning,
@@ -43,24 +45,27 @@ from include.errors import (
     StoreBusy,
     StoreFull,
 )
+from sandbox.servers.faults import small_disk
 from tests.unit.commercial_log_helpers import (
     BATCH,
-    CELLS,
     DAY,
     HEADER,
     NOW,
+    STORED,
     Station,
     row,
     rows,
     stored,
     write_workbook,
 )
+from tests.unit.forked import run_in_child
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIT = ("import_batches", "import_rejects")
 AUGUST = {"broadcast_month": "Aug-25", "air_date": datetime(2025, 8, 20)}
 OCTOBER = {"broadcast_month": "Oct-25", "air_date": datetime(2025, 10, 1)}
 ONE_DAY = timedelta(days=1)
+COMMENTS = [*STORED].index("comments")
 
 
 def batches(station: Station) -> list[tuple[Any, ...]]:
@@ -405,7 +410,7 @@ def test_the_newest_date_in_the_names_wins_and_not_the_newest_file(station: Stat
 
 
 def test_files_of_later_days_and_names_that_only_look_alike_are_ignored(station: Station) -> None:
-    """3.3: ``~$``, temporary names, copies, other cases, dates that do not exist."""
+    """3.3: ``~$``, temporary names, copies, other cases, dates that do not exist; section 6: those are named."""
     station.put(rows("today"))
     station.put(rows("tomorrow"), DAY + ONE_DAY)
     for name in (
@@ -422,7 +427,16 @@ def test_files_of_later_days_and_names_that_only_look_alike_are_ignored(station:
     (station.data.daily / "Commercial Log 250901.xlsx").mkdir()
     result = station.load()
     assert station.titles() == ["today"]
-    assert result.warnings == ()
+    assert result.warnings == tuple(
+        f"{station.data.daily / name} looks like a dated workbook but is not named like one; it is ignored."
+        for name in (
+            "Commercial Log 20250902.xlsx",
+            "Commercial Log 250902 (1).xlsx",
+            "Commercial Log 250902.XLSX",
+            "Commercial Log 250931.xlsx",
+            "commercial log 250902.xlsx",
+        )
+    )
 
 
 def test_yesterdays_file_is_loaded_with_a_warning(station: Station) -> None:
@@ -470,9 +484,9 @@ def test_a_day_to_come_is_refused_whatever_files_there_are(station: Station, how
     """R5: the run date is a day that has begun at the station, where it is 18:30 of the day before in this test."""
     path = station.put(rows("a"))
     given = {"data_file": path} if how else {}
-    with pytest.raises(StaleInput) as refused:
+    with pytest.raises(RequestRefused) as refused:
         station.load(day=DAY, now=datetime(2025, 9, 2, 1, 30, tzinfo=UTC), **given, **how)
-    assert refused.value.what == "commercial_log: 2025-09-02 has not begun at the station (today is 2025-09-01)."
+    assert refused.value.what == "commercial_log: 2025-09-02 has not begun in its time zone (today is 2025-09-01)."
     assert (station.titles(), batches(station)) == ([], [])
 
 
@@ -519,8 +533,7 @@ def test_a_file_named_after_a_day_to_come_is_refused_in_every_mode(station: Stat
     with pytest.raises(RequestRefused) as refused:
         station.load(data_file=path, **how)
     assert refused.value.what == (
-        "commercial_log: Commercial Log 260902.xlsx is named after a day that has not begun at the station (today is "
-        "2025-09-02); the workbooks of all nights until then would be refused as older."
+        "commercial_log, Commercial Log 260902.xlsx: 2026-09-02 has not begun in its time zone (today is 2025-09-02)."
     )
     assert (station.titles(), batches(station)) == ([], [])
 
@@ -813,6 +826,36 @@ def test_the_previous_month_can_be_left_alone(station: Station) -> None:
     assert (result.facts["skipped"], result.facts["preserved"]) == ("Aug-25", ["Oct-25"])
     assert result.read == result.written + result.facts["filtered_closed"] == 2
     assert list(result.facts["months"]) == ["Sep-25"]
+    assert result.warnings == (
+        "Preserved, as Commercial Log 250902.xlsx has no rows for them: Oct-25.",
+        "Left out by previous_month_policy: 1 row for Aug-25.",
+    )
+
+
+def test_a_previous_month_without_rows_is_left_alone_without_a_word(station: Station) -> None:
+    """R19."""
+    station.load(rows("a", **AUGUST))
+    result = station.load(rows("x"), settings=Settings(previous_month_policy="skip"))
+    assert (station.titles(), result.warnings) == (["a", "x"], ())
+
+
+def test_a_previous_month_that_is_closed_is_closed_and_not_skipped(station: Station) -> None:
+    """R17, R19: that its rows are left out is as it has to be."""
+    station.load(rows("a", **AUGUST))
+    station.close_month("Aug-25")
+    result = station.load([*rows("b", **AUGUST), *rows("x")], settings=Settings(previous_month_policy="skip"))
+    assert (station.titles(), result.warnings) == (["a", "x"], ())
+    assert (result.facts["skipped"], result.facts["closed"]) == (None, ["Aug-25"])
+
+
+@pytest.mark.parametrize("how", [{"recap": True}, {"mode": "MANUAL"}, {"mode": "HISTORICAL", "closed_by": "ann"}])
+def test_an_import_by_hand_loads_the_previous_month_whatever_the_policy(station: Station, how: dict[str, Any]) -> None:
+    """R19: the policy is that of the nightly update; a recap of last month is about nothing else."""
+    station.load(rows("a", "b", **AUGUST))
+    path = write_workbook(station.path.parent / "recap.xlsx", rows("b", "c", **AUGUST))
+    result = station.load(data_file=path, settings=Settings(previous_month_policy="skip"), **how)
+    assert station.titles() == ["b", "c"]
+    assert (list(result.facts["months"]), result.facts["skipped"]) == (["Aug-25"], None)
 
 
 def test_the_previous_month_of_january_is_december(station: Station) -> None:
@@ -1380,9 +1423,46 @@ def test_a_database_without_room_to_grow_is_full_and_unchanged(station: Station)
         db.execute(f"PRAGMA max_page_count = {pages + 4}")
         with pytest.raises(StoreFull) as full:
             load_with(station, db)
-    assert full.value.what == f"No space left for the database {station.path}; nothing was changed."
+    assert full.value.what == (
+        f"No space left for the database {station.path} (database or disk is full); nothing was changed."
+    )
     assert station.dump(without=AUDIT) == before
     assert batches(station)[-1] == (f"{BATCH}_2", "FAILED", str(full.value))
+
+
+@pytest.mark.parametrize("free", [0, 16 * 1024, 48 * 1024])
+def test_a_full_disk_is_named_whatever_sqlite_calls_it(station: Station, tmp_path: Path, free: int) -> None:
+    """Section 6: too full to read, too full to write."""
+    station.load(rows("a"))
+    before = station.dump(without=AUDIT)
+    station.put(rows(*(f"{number} {'x' * 1000}" for number in range(200))))
+    with small_disk(tmp_path / "disk", 1 << 22) as disk:
+        if disk is None:
+            pytest.skip("Mounting a small disk takes root.")
+        own = Station(station.data, station.share, disk / "production.db")
+        shutil.copyfile(station.path, own.path)
+        filler = disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - free))
+        with pytest.raises(StoreFull, match=r"No space left for the database .*production\.db \(.*\); nothing was"):
+            own.load()
+        filler.unlink()
+        assert own.dump(without=AUDIT) == before
+
+
+def test_a_quota_is_a_full_disk_too(station: Station) -> None:
+    """Section 6: what SQLite cannot write for another reason than a full disk, it calls an error of the disk."""
+    station.load(rows("a"))
+    before = station.dump(without=AUDIT)
+    station.put(rows(*(f"{number} {'x' * 1000}" for number in range(200))))
+
+    def load() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+        station.load()
+
+    error = run_in_child(load, lambda *_: None)
+    assert isinstance(error, StoreFull)
+    assert error.what == f"No space left for the database {station.path} (disk I/O error); nothing was changed."
+    assert station.dump(without=AUDIT) == before
 
 
 # --- R55: dry run ---------------------------------------------------------------------------------------------------
@@ -1446,10 +1526,10 @@ def test_settings_come_from_a_json_object_and_keep_their_defaults() -> None:
     text = (
         '{"sheets": ["Commercials", "Pending"], "max_rejects": 5, "auto_setup": false, "previous_month_policy": "skip"}'
     )
-    assert Settings.from_mapping(json.loads(text)) == Settings(
+    assert read_settings(Settings, text, system="commercial_log") == Settings(
         sheets=("Commercials", "Pending"), max_rejects=5, auto_setup=False, previous_month_policy="skip"
     )
-    assert Settings.from_mapping({"max_rejects": None}) == Settings()
+    assert read_settings(Settings, '{"max_rejects": null}', system="commercial_log") == Settings()
 
 
 @pytest.mark.parametrize(
@@ -1471,42 +1551,75 @@ def test_settings_come_from_a_json_object_and_keep_their_defaults() -> None:
 def test_a_setting_that_cannot_be_meant_is_refused(values: dict[str, Any], told: str) -> None:
     """R54: with ``keep_months`` below 0 the rotation would delete what it has just archived."""
     with pytest.raises(ContractViolation) as refused:
-        Settings.from_mapping(values)
+        read_settings(Settings, json.dumps(values), system="commercial_log")
     assert told in refused.value.what
 
 
 # --- any files in any order -----------------------------------------------------------------------------------------
 
-booking = st.fixed_dictionaries(
-    {
-        "media": st.sampled_from(["a", "b"]),
-        "broadcast_month": st.sampled_from(["Aug-25", "Sep-25", "Oct-25"]),
-        "revenue_type": st.sampled_from([CELLS["revenue_type"]] * 4 + ["Trade"]),
-        "bill_code": st.sampled_from(["A:B"] * 4 + [None]),
-        "gross_rate": st.sampled_from([85.0, 0.1]),
-        "comments": st.sampled_from([None, "6:14:22"]),
-    }
+# So few that the files of an example have most of them in common.
+BOOKED: list[dict[str, Any]] = [
+    {"broadcast_month": "Aug-25"},
+    {"broadcast_month": "Sep-25"},
+    {"broadcast_month": "Sep-25", "gross_rate": 0.1},
+    {"broadcast_month": "Oct-25"},
+    {"broadcast_month": "Sep-25", "revenue_type": "Trade"},
+    {"broadcast_month": "Oct-25", "bill_code": None},
+]
+booking = st.builds(
+    lambda booked, comments: {**booked, "comments": comments},
+    st.sampled_from(BOOKED),
+    st.sampled_from([None, "6:14:22"]),
 )
-step = st.one_of(st.integers(0, 2), st.integers(0, 2), st.sampled_from(["Aug-25", "Sep-25", "decide"]))
+step = st.sampled_from([0, 1, 2, 0, 1, 2, "decide", "decide", "decide", "Aug-25", "Sep-25"])
+# Of spots that are equal the youngest, which would be the first to go.
+DECIDE = """
+    UPDATE spot_language_assignments SET language_code = 'K', assignment_method = 'manual_override' WHERE spot_id IN (
+        SELECT max(spot_id) FROM spots INNER JOIN spot_language_assignments USING (spot_id)
+        GROUP BY row_hash HAVING max(assignment_method = 'manual_override') = 0
+    )"""
+DECIDED = f"""
+    SELECT {", ".join(f"s.{name}" for name in STORED)} FROM spots AS s
+    INNER JOIN spot_language_assignments AS a USING (spot_id)
+    WHERE a.assignment_method = 'manual_override' AND a.language_code = 'K'"""
+
+
+def decided_after(
+    decided: Counter[tuple[Any, ...]], before: Counter[tuple[Any, ...]], after: Counter[tuple[Any, ...]]
+) -> Counter[tuple[Any, ...]]:
+    """A decision stays with its row, or passes to the only new one that is booked the same and differs in notes."""
+
+    def booked(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return values[:COMMENTS] + values[COMMENTS + 1 :]
+
+    kept, new = decided & after, after - before
+    gone = Counter(map(booked, (decided - kept).elements()))
+    come = Counter(map(booked, new.elements()))
+    return kept + Counter({each: 1 for each in new if gone[booked(each)] == come[booked(each)] == 1})
 
 
 @settings(max_examples=25)
 @given(
-    files=st.lists(st.lists(booking, min_size=1, max_size=6), min_size=3, max_size=3), steps=st.lists(step, max_size=5)
+    files=st.lists(st.lists(booking, min_size=2, max_size=6), min_size=3, max_size=3),
+    steps=st.lists(step, min_size=6, max_size=8),
 )
 def test_after_any_files_in_any_order_each_month_is_the_last_file_that_had_rows_for_it(
     empty_database: Path, files: list[list[dict[str, Any]]], steps: Sequence[int | str]
 ) -> None:
     """R17, R18, R31, R35, R41: loads in any order and repetition, months closed and languages decided in between."""
     months: dict[str, Counter[tuple[Any, ...]]] = {}
+    decided: dict[str, Counter[tuple[Any, ...]]] = {}
     closed: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "production.db"
         shutil.copyfile(empty_database, path)
-        station = Station(DataRoot(Path(folder) / "data"), LocalShare("none", Path(folder)), path)
+        station = Station(DataRoot(Path(folder)), LocalShare("none", Path(folder)), path)
         for each in steps:
             if each == "decide":
-                station.sql("UPDATE spot_language_assignments SET assignment_method = 'manual_override'")
+                station.sql(DECIDE)
+                decided = {
+                    month: decided.get(month, Counter()) | Counter({*rows_of}) for month, rows_of in months.items()
+                }
                 continue
             if isinstance(each, str):
                 if each not in closed:
@@ -1517,14 +1630,17 @@ def test_after_any_files_in_any_order_each_month_is_the_last_file_that_had_rows_
             found: dict[str, Counter[tuple[Any, ...]]] = {}
             for changes in files[each]:
                 month = changes["broadcast_month"]
-                if month not in closed and changes["bill_code"] and changes["revenue_type"] != "Trade":
+                if month not in closed and not changes.keys() & {"bill_code", "revenue_type"}:
                     found.setdefault(month, Counter())[stored(**changes)] += 1
             kept = sum((months.get(month, Counter()) & rows_of).total() for month, rows_of in found.items())
             held = sum(months.get(month, Counter()).total() for month in found)
             total = sum(rows_of.total() for rows_of in found.values())
             counted = ("rows_unchanged", "rows_inserted", "rows_removed")
             assert [result.facts[name] for name in counted] == [kept, total - kept, held - kept]
+            for month, rows_of in found.items():
+                decided[month] = decided_after(decided.get(month, Counter()), months.get(month, Counter()), rows_of)
             months |= found
+            assert Counter(station.sql(DECIDED)) == sum(decided.values(), Counter())
         for month in ("Aug-25", "Sep-25", "Oct-25"):
             assert Counter(station.bookings(month)) == months.get(month, Counter())
         spots = sum(rows_of.total() for rows_of in months.values())

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.commercial_log.config import Settings
-from include.commercial_log.database import transaction
 from include.commercial_log.markets import MarketSetup, resolve_markets
 from include.commercial_log.names import NameBook, agency_name
+from include.common.sql import transaction
 from tests.unit.commercial_log_helpers import Station, row, rows
 
 
@@ -430,6 +430,13 @@ def test_only_accepted_rows_make_markets_and_an_empty_market_is_null(station: St
         "SELECT row_number, column_header, raw_value FROM import_rejects WHERE reason = 'UNKNOWN_MARKET'"
     )
     assert warnings == [(5, "Market", "SFO; LAX")]
+
+
+def test_a_row_without_a_market_has_none_even_where_one_is_called_none(station: Station) -> None:
+    """R30."""
+    station.load([row(media="a", market_name="None"), row(media="b", market_name=None)])
+    query = "SELECT media, market_code FROM spots LEFT JOIN markets USING (market_id) ORDER BY media"
+    assert station.sql(query) == [("a", "NONE"), ("b", None)]
 
 
 def test_a_load_without_auto_setup_warns_and_leaves_markets_null(station: Station) -> None:

@@ -16,7 +16,7 @@ from include.commercial_log.config import DataRoot, Settings
 from include.commercial_log.rotation import archive_of, list_archives, rotate_files
 from include.common import locks
 from include.common.journal import read_journal
-from include.errors import AlreadyRunning, CheckFailed, StaleInput, StoreBusy, StoreFull
+from include.errors import AlreadyRunning, CheckFailed, RequestRefused, StoreBusy, StoreFull
 from tests.unit.forked import run_in_child
 
 SUNDAY = date(2025, 9, 7)
@@ -24,7 +24,9 @@ SUNDAY = date(2025, 9, 7)
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataRoot:
-    return DataRoot(tmp_path / "data root")
+    data = DataRoot(tmp_path / "data root")
+    data.root.mkdir()
+    return data
 
 
 def name_of(day: date) -> str:
@@ -167,7 +169,7 @@ def test_a_run_for_a_day_to_come_is_refused_and_deletes_nothing(data: DataRoot) 
     """A mistyped year would delete every archive."""
     write(data, date(2025, 8, 1))
     before = state(data.root)
-    with pytest.raises(StaleInput, match="2035-09-02 has not begun at the station"):
+    with pytest.raises(RequestRefused, match="2035-09-02 has not begun in its time zone"):
         rotate_files(data, day=date(2035, 9, 2), today=SUNDAY, settings=Settings())
     assert state(data.root) == before
 

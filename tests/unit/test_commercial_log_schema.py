@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from include.commercial_log.database import TABLES, open_database, transaction
-from include.common.sql import migrate, read_sql
+from include.commercial_log.database import TABLES, open_database
+from include.common.sql import migrate, read_sql, transaction
 from include.errors import ContractViolation, SourceMissing, StoreBusy
 
 MIGRATIONS = [

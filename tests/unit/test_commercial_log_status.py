@@ -270,7 +270,6 @@ def test_a_quiet_day_says_that_all_is_well(loaded: Station) -> None:
 
 
 def test_a_new_installation_is_reported_too(station: Station) -> None:
-    station.data.root.mkdir()
     found = report(station)
     assert found.warnings == ("No workbook has been loaded into the database yet.",)
     assert found.facts["months"] == {"open": 0, "closed": 0}
@@ -425,6 +424,7 @@ def test_no_query_of_the_report_visits_every_spot(loaded: Station) -> None:
 
 
 def test_a_missing_data_folder_is_named(station: Station, tmp_path: Path) -> None:
+    station.data.root.rmdir()
     with pytest.raises(SourceMissing) as missing:
         report(station)
     assert missing.value.what == f"commercial_log: there is no data folder {tmp_path / 'data'}."

@@ -92,7 +92,7 @@ def store_backup(lake: Lake, store: FolderStore, now: datetime = NIGHT, keep: in
 
 
 def restore(lake: Lake, store: FolderStore, name: str | None = None, now: datetime = LATER) -> StepResult:
-    return restore_backup(store, lake, name=name, day=DAY, now=now, settings=Settings())
+    return restore_backup(store, lake, confirm=True, name=name, day=DAY, now=now, settings=Settings())
 
 
 # --- backup ---------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_a_backup_holds_view_catalogue_and_state(lake: Lake, store: FolderStore)
     assert list(lake.staging.glob("backup*")) == []
     assert file_hashes(lake.root / "Parquet_Data") == before
     line = read_journal(lake.logs, "cvas_backup")[0]
-    assert (line.state, line.detail) == ("SUCCESS", f"backup: {FIRST} | bytes: {result.bytes}")
+    assert (line.state, line.detail) == ("SUCCESS", f"backup: {FIRST} | bytes: {result.bytes:,}")
 
 
 def test_seven_generations_are_kept_and_other_objects_left_alone(lake: Lake, store: FolderStore) -> None:
@@ -172,10 +172,12 @@ def test_what_is_not_there_yet_is_left_out_with_a_warning(tmp_path: Path, store:
     with pytest.raises(SourceMissing, match="neither view nor catalogue nor state below"):
         store_backup(lake, store)
     fill_lake(lake, {ACT: [act()]})
-    assert store_backup(lake, store).warnings == (
+    again, *warnings = store_backup(lake, store).warnings
+    assert again.startswith("cvas_backup works again; it had failed for 2025-11-11: ERROR cvas: there is neither view")
+    assert warnings == [
         "There is no MASTERCPC.csv to back up.",
         "There is no subscriptions.parquet to back up.",
-    )
+    ]
     lake.mastercpc.write_text(CATALOGUE)
     lake.subscriptions.parent.mkdir(parents=True, exist_ok=True)
     lake.subscriptions.write_bytes(b"of the system before")

@@ -20,7 +20,8 @@ from include.common import locks
 from include.common.results import StepResult
 from include.cvas.config import ZONE, Lake, Settings
 from include.cvas.contract import ACT, CNR, DCT, PPD, RENO, RFND, TransactionType
-from include.cvas.counters import BY_CPC, BY_SERVICE, KPIS, count_transactions, missing_days, read_counters
+from include.cvas.counter_files import BY_CPC, BY_SERVICE, KPIS, read_counters
+from include.cvas.counters import count_transactions, missing_days
 from include.cvas.lake import partition_path
 from include.errors import AlreadyRunning, CheckFailed, ContractViolation, SourceMissing, StoreBusy
 from sandbox.cvas import expected
@@ -311,7 +312,7 @@ def test_a_line_that_excludes_nobody_is_told_by_its_number(lake: Lake) -> None:
     result = count(lake)
     assert counted(lake) == {(DAY, 46109): BY_PHONE_TWO}
     assert result.warnings == (
-        "Users_No_Limits.csv: what lines 2, 3 hold is no phone or user id, so it excludes nobody",
+        "Users_No_Limits.csv: what lines 2, 3 hold is no phone or user id, so it excludes nobody.",
     )
 
 
@@ -331,7 +332,7 @@ def test_unknown_cpcs_count_as_unknown_and_are_listed(lake: Lake) -> None:
         "2025-11-10,Escudo Movil,Free Time,,,0,0,5.36,0,,\n2025-11-10,UNKNOWN,,,,0,0,10.72,0,,\n"
     )
     assert result.facts["unknown_cpcs"] == ["555", "777"]
-    assert result.warnings == ("2 CPCs are not in MASTERCPC.csv and count as UNKNOWN: 555, 777",)
+    assert result.warnings == ("CPCs that are not in MASTERCPC.csv count as UNKNOWN (2): 555, 777.",)
 
 
 def test_a_cpc_with_the_digits_of_a_phone_is_counted_and_not_listed(
@@ -344,7 +345,7 @@ def test_a_cpc_with_the_digits_of_a_phone_is_counted_and_not_listed(
     result = count(lake)
     assert result.facts["unknown_cpcs"] == ["777", "99999999"]
     assert result.warnings == (
-        "3 CPCs are not in MASTERCPC.csv and count as UNKNOWN: 777, 99999999, 1 with too many digits for a CPC",
+        "CPCs that are not in MASTERCPC.csv count as UNKNOWN (3): 777, 99999999, 1 with too many digits for a CPC.",
     )
     assert PHONE not in caplog.text + str(result.as_dict())
     assert (DAY, int(PHONE)) in counted(lake)
@@ -514,7 +515,7 @@ def test_the_daily_count_brings_back_every_day_of_a_file_that_is_gone(lake: Lake
     (lake.counters / name).unlink()
     result = count(lake, DAY_AFTER)
     assert [set(frame["date"]) for frame in read_counters(lake)] == [{DAY_BEFORE, DAY, DAY_AFTER}] * 3
-    assert result.warnings == ("a counter file is not there any more; the 2 days of the others are counted again",)
+    assert result.warnings == ("A counter file is not there any more; the 2 days of the others are counted again.",)
 
 
 def test_a_count_leaves_nothing_behind(lake: Lake) -> None:
@@ -533,7 +534,7 @@ def test_a_day_without_transactions_is_told(lake: Lake) -> None:
     result = count(lake, DAY)
     assert by_cpc(lake) == []
     assert (text(lake, BY_SERVICE), text(lake, KPIS)) == (SERVICE_HEADER, KPI_HEADER)
-    assert result.warnings == ("the lake has no transactions to count of 2025-11-10",)
+    assert result.warnings == ("The lake has no transactions to count of 2025-11-10.",)
 
 
 # --- any days, any order --------------------------------------------------------------------------------------------
@@ -689,7 +690,8 @@ def test_a_kill_between_the_renames_is_completed_by_the_next_count(tmp_path: Pat
     three_days(lake)
     count(lake, DAY_BEFORE)
     before = file_hashes(lake.counters)
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(lake.root), name], check=False)
+    end = name if name == "journal.json" else f"Counters/{name}"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(lake.root), end], check=False)
     assert killed.returncode == 9
     if name == "journal.json":
         assert file_hashes(lake.counters) == before

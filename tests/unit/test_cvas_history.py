@@ -76,6 +76,19 @@ class Past:
         )
 
 
+def test_large_counts_stay_readable_where_numbers_of_subscribers_are_masked(
+    past: Past, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R5, R36, R70."""
+    caplog.set_level(logging.INFO, "include")
+    monkeypatch.setattr("include.cvas.lake.Change.write", lambda *_: 1_854_500_000)
+    monkeypatch.setattr("include.cvas.lake.Change.publish", lambda *_: None)
+    past.write("act_atlas.csv", ACT, [act()])
+    past.run(ACT)
+    assert "ACT | files act_atlas.csv | read 1 | duplicates 0 | stored 1 | " in caplog.text
+    assert " | bytes 1,854,500,000" in caplog.text
+
+
 @pytest.fixture
 def past(tmp_path: Path) -> Past:
     return Past(tmp_path)

@@ -15,11 +15,14 @@ import pytest
 from include.common import locks
 from include.common.journal import read_journal
 from include.cvas.config import Lake, Settings
+from include.cvas.contract import ACT
+from include.cvas.counters import count_transactions
 from include.cvas.mastercpc import convert_catalogue, read_mastercpc
 from include.errors import AlreadyRunning, CheckFailed, ContractViolation, SourceMissing
 from tests.corpus.cvas.catalogue import make_corpus as catalogue
 from tests.corpus.cvas.mastercpc import make_corpus as lists
 from tests.corpus.cvas.mastercpc.make_corpus import A, B
+from tests.unit.cvas_helpers import act, fill_lake
 
 DAY = date(2025, 11, 11)
 NOW = datetime(2025, 11, 11, 9, 0, tzinfo=UTC)
@@ -130,7 +133,7 @@ def test_many_repeated_price_points_are_named_up_to_ten(tmp_path: Path) -> None:
         "\n".join([B, *(f"{cpc},A,B,7,1" for cpc in range(1, 13)), *(f"{cpc},C,D,7,1" for cpc in range(1, 13))])
     )
     assert read_mastercpc(path).warnings == (
-        "list.csv: 12 CPCs stand in several rows, the first counts: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, and 2 more.",
+        "list.csv: 12 CPCs stand in several rows, the first counts: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more.",
     )
 
 
@@ -273,6 +276,22 @@ def test_the_same_workbook_again_changes_nothing(office: Office) -> None:
     assert sorted(path.name for path in office.lake.root.iterdir()) == ["MASTERCPC.csv", "_locks", "logs"]
 
 
+def test_another_list_tells_which_days_were_counted_with_the_one_before(office: Office) -> None:
+    """R56, R57: nobody counts those days again by himself."""
+    fill_lake(office.lake, {ACT: [act(), act(trans_date="2025-11-07 10:00:00", subscription_id=2)]})
+    days = [date(2025, 11, 7), date(2025, 11, 10)]
+    count_transactions(office.lake, days=days, day=days[-1], now=NOW, settings=Settings())
+    told = (
+        "The counters do not know that days from 2025-11-07 to 2025-11-10 have changed: trigger cvas_counters with "
+        "start_date 2025-11-07, end_date 2025-11-10 and force."
+    )
+    assert office.convert("second sheet")["warnings"] == [told]
+    assert office.convert("second sheet")["warnings"] == []
+    damaged = office.lake.counters / "Service_KPI.csv"
+    damaged.write_text("date\nnever\n")
+    assert office.convert("numbers as text", allow_lost=True)["facts"]["action"] == "written"
+
+
 def test_no_price_point_is_lost_without_a_yes(office: Office) -> None:
     """R58; the present list may be of the other layout."""
     present = f'{A}\nX,Music,1,7,2,30,1,"{{1, 2}}"\n,,,,46109,,,\nY,Music,,,45335,,,{{}}\n'
@@ -284,7 +303,7 @@ def test_no_price_point_is_lost_without_a_yes(office: Office) -> None:
     assert refused.value.next_step.endswith("trigger with allow_lost.")
     assert office.stat() == before
     result = office.convert("second sheet", allow_lost=True)
-    assert result["warnings"] == ["second sheet.xlsx lacks 2 CPCs of MASTERCPC.csv, which are gone now: 1, 2."]
+    assert result["warnings"][1:] == ["second sheet.xlsx lacks 2 CPCs of MASTERCPC.csv, which are gone now: 1, 2."]
     assert result["facts"]["lost"] == 2
     assert office.lake.mastercpc.read_text() == MADE
 

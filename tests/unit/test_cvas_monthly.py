@@ -12,7 +12,8 @@ import pytest
 
 from include.cvas.config import Lake, Settings
 from include.cvas.contract import RENO, RFND
-from include.cvas.counters import BY_SERVICE, count_transactions, missing_days
+from include.cvas.counter_files import BY_SERVICE
+from include.cvas.counters import count_transactions, missing_days
 from include.cvas.lake import partition_path
 from include.cvas.monthly import LIFETIME, REFUNDS, REVENUE, write_reports
 from include.errors import PipelineError, SourceMissing

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import pytest
 
-from include.common.settings import from_mapping
+from include.common.settings import read_settings
 from include.cvas.config import Settings
 from include.errors import ContractViolation
 
 
 def test_the_defaults_are_those_of_the_domain() -> None:
     """R7, R12, R27, R67, R68, section 7."""
-    found = asdict(Settings.from_mapping({}))
+    found = asdict(read_settings(Settings, None, system="cvas"))
+    assert asdict(read_settings(Settings, "", system="cvas")) == found
     expected = {
         "snapshot_max_age_hours": 24,
         "snapshot_warn_change": 0.02,
@@ -33,14 +35,19 @@ def test_the_defaults_are_those_of_the_domain() -> None:
 
 def test_a_list_of_services_replaces_the_default_list() -> None:
     """R12: the list is configuration."""
-    settings = Settings.from_mapping({"excluded_services": ["nubico"], "snapshot_max_change": 1, "keep_backups": 3})
-    assert settings == Settings(excluded_services=("nubico",), snapshot_max_change=1, keep_backups=3)
+    text = '{"excluded_services": ["nubico"], "snapshot_max_change": 1, "keep_backups": 3}'
+    assert read_settings(Settings, text, system="cvas") == Settings(
+        excluded_services=("nubico",), snapshot_max_change=1, keep_backups=3
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"keep_bakups": 3}, r"cvas has no setting 'keep_bakups'\. Next step: Use one of: .*keep_backups, "),
+        (
+            {"keep_bakups": 3},
+            r"cvas has no setting 'keep_bakups'\. Next step: Correct it in .*; there are: .*keep_backups, ",
+        ),
         ({"keep_backups": -1}, r"'keep_backups' is -1, not a whole number of 0 or more"),
         ({"keep_backups": 2.5}, r"'keep_backups' is 2\.5, not a whole number"),
         ({"keep_backups": True}, r"'keep_backups' is True, not a whole number"),
@@ -53,7 +60,7 @@ def test_a_list_of_services_replaces_the_default_list() -> None:
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ContractViolation, match=message):
-        Settings.from_mapping(values)
+        read_settings(Settings, json.dumps(values), system="cvas")
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,21 @@ class Odd:
 
 
 def test_choices_optional_values_and_flags_are_checked_like_the_rest() -> None:
-    assert from_mapping(Odd, {"mode": "upsert", "note": "x", "on": True}, system="odd") == Odd("upsert", "x", True)
-    assert from_mapping(Odd, {"note": None}, system="odd") == Odd()
+    text = '{"mode": "upsert", "note": "x", "on": true}'
+    assert read_settings(Odd, text, system="odd") == Odd("upsert", "x", True)
+    assert read_settings(Odd, '{"note": null}', system="odd") == Odd()
     for values, message in (
         ({"mode": "append"}, "odd setting 'mode' is 'append', not 'replace' or 'upsert'"),
         ({"note": 5}, "odd setting 'note' is 5, not text or empty"),
         ({"on": 1}, "odd setting 'on' is 1, not true or false"),
     ):
-        with pytest.raises(ContractViolation, match=f"{message}.* Airflow variable odd_settings"):
-            from_mapping(Odd, values, system="odd")
+        with pytest.raises(ContractViolation, match=f"{message}.* Airflow variable odd_settings, or in --settings"):
+            read_settings(Odd, json.dumps(values), system="odd")
+
+
+@pytest.mark.parametrize("text", ["[1]", "15", "null", "keep_backups: 7", '{"keep_backups": 7'])
+def test_what_is_no_json_object_is_refused(text: str) -> None:
+    with pytest.raises(
+        ContractViolation, match=r"^odd: the settings are not a JSON object\. .* odd_settings, or in --"
+    ):
+        read_settings(Odd, text, system="odd")

@@ -20,7 +20,7 @@ from include.common import locks
 from include.common.journal import read_journal
 from include.common.shares import LocalShare, Share
 from include.cvas.config import Settings
-from include.cvas.snapshots import download_snapshot, list_snapshots, read_rows, snapshot_delay
+from include.cvas.snapshots import check_host, download_snapshot, list_snapshots, read_rows, snapshot_delay
 from include.errors import (
     AlreadyRunning,
     ContractViolation,
@@ -412,6 +412,38 @@ def test_a_file_stored_by_hand_is_held_to_the_same_rules(reporting: Reporting, s
         reporting.download()
 
 
+def test_the_connection_test_finds_the_file_and_fetches_nothing(reporting: Reporting) -> None:
+    """Section 7: SSH reachability."""
+    reporting.write(usual())
+    settings = Settings(snapshot_path="nbs_base.CSV")
+    assert check_host(nullcontext(reporting.share), settings=settings).as_dict() == {
+        "where": HOST,
+        "read": 0,
+        "written": 0,
+        "rejected": 0,
+        "bytes": len(usual()),
+        "warnings": [],
+        "facts": {"written_at": "2025-11-11T05:10:00+01:00"},
+    }
+    assert not reporting.lake.root.exists()
+
+
+def test_the_connection_test_tells_a_host_without_the_file_from_one_that_is_lost(reporting: Reporting) -> None:
+    """Section 7."""
+    reporting.write(usual())
+    with pytest.raises(SourceMissing, match=r"'other\.csv' not found in '/'; it holds: NBS_Base\.csv"):
+        check_host(nullcontext(reporting.share), settings=Settings(snapshot_path="other.csv"))
+    with pytest.raises(SourceUnavailable, match="Nobody answers"):
+        check_host(unreachable_share(), settings=Settings())
+
+    class Lost(LocalShare):
+        def stat(self, path: str) -> os.stat_result:
+            raise OSError(errno.ECONNRESET, "reset by peer", path)
+
+    with pytest.raises(SourceUnavailable, match=r"cvas: 'NBS_Base\.csv' cannot be looked at \(ConnectionResetError\)"):
+        check_host(nullcontext(Lost("cvas", reporting.share.root)), settings=Settings())
+
+
 def test_a_fresh_file_is_not_waited_for(reporting: Reporting) -> None:
     reporting.write(usual())
     assert reporting.delay() is None
@@ -455,7 +487,9 @@ def test_a_total_that_differs_by_more_than_twenty_percent_is_refused_unless_forc
     assert refused.value.what == f"{what}; allowed are 20%. Nothing was stored."
     assert refused.value.next_step.endswith("trigger with force.")
     assert reporting.files() == before
-    assert reporting.download(force=True)["warnings"] == [f"{what}."]
+    again, *warnings = reporting.download(force=True)["warnings"]
+    assert again.startswith("cvas_snapshot works again; it had failed for 2025-11-10: ")
+    assert warnings == [f"{what}."]
     assert reporting.contents()[SNAPSHOT] == usual(users)
 
 
@@ -466,7 +500,7 @@ def test_a_damaged_snapshot_before_is_passed_over_when_totals_are_compared(repor
     reporting.write(usual(1500))
     with pytest.raises(ContractViolation, match=r"1,500 users, 50\.0% more than the 1,000 of 20251108_NBS_Base\.csv"):
         reporting.download()
-    assert reporting.download(force=True)["warnings"][0] == (
+    assert reporting.download(force=True)["warnings"][1] == (
         f"{HOST} is compared with an earlier snapshot, because of 20251109_NBS_Base.csv, line 1: a web page instead of "
         "a snapshot."
     )

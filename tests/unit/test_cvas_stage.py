@@ -16,7 +16,7 @@ from include.common.journal import read_journal
 from include.cvas.config import ZONE, Lake, Settings
 from include.cvas.privacy import masked
 from include.cvas.stage import delete_old_logs, stage
-from include.errors import ContractViolation
+from include.errors import ContractViolation, CredentialRefused, SourceUnavailable
 
 DAY = date(2025, 11, 10)
 NOW = datetime(2025, 11, 11, 10, 30, tzinfo=UTC)
@@ -100,21 +100,49 @@ def test_the_log_of_a_run_holds_nothing_of_the_next_one(lake: Lake) -> None:
 
 
 def test_the_first_good_run_after_a_failure_that_was_told_says_so(lake: Lake) -> None:
-    """Section 6: success after failure is told; a failure that a retry repairs never was told."""
+    """Section 6: success after failure is told, also a minute later: what cannot pass is told at once."""
 
     def fail() -> None:
         raise ContractViolation("DCT.csv has no column cpc.", next_step="Fetch it again.")
 
     with pytest.raises(ContractViolation):
         run(lake, fail)
-    failed_at = read_journal(lake.logs, "cvas_process")[0].at
-    assert run(lake, now=failed_at + timedelta(minutes=20)) == []
-    with pytest.raises(ContractViolation):
-        run(lake, fail)
-    assert run(lake, now=datetime.now(UTC) + timedelta(hours=3)) == [
+    assert not read_journal(lake.logs, "cvas_process")[0].transient
+    assert run(lake, now=datetime.now(UTC) + timedelta(minutes=1)) == [
         "cvas_process works again; it had failed for 2025-11-10: ERROR DCT.csv has no column cpc."
     ]
     assert run(lake, now=datetime.now(UTC) + timedelta(hours=4)) == []
+
+
+def test_a_failure_that_a_retry_repaired_was_never_told(lake: Lake) -> None:
+    """Section 6: what may pass is tried again for 20 minutes before anybody hears of it."""
+
+    def fail() -> None:
+        raise SourceUnavailable("The source did not deliver: timeout.", next_step="It is tried again.")
+
+    with pytest.raises(SourceUnavailable):
+        run(lake, fail)
+    [line] = read_journal(lake.logs, "cvas_process")
+    assert (line.transient, line.detail) == (True, "ERROR The source did not deliver: timeout. | may pass")
+    assert run(lake, now=line.at + timedelta(minutes=20)) == []
+    with pytest.raises(SourceUnavailable):
+        run(lake, fail)
+    assert run(lake, now=datetime.now(UTC) + timedelta(minutes=21)) == [
+        "cvas_process works again; it had failed for 2025-11-10: ERROR The source did not deliver: timeout. | may pass"
+    ]
+
+
+def test_a_failure_before_a_stage_is_one_of_its_runs(lake: Lake) -> None:
+    """R70, section 6: settings that cannot be meant, a source that does not answer."""
+    error = CredentialRefused(f"cvas_nova_ssh refused {PHONE}.", next_step="Correct the key.")
+    with pytest.raises(CredentialRefused) as caught, lake.preparing("cvas_process", DAY):
+        raise error
+    assert caught.value is error
+    [line] = read_journal(lake.logs, "cvas_process")
+    assert (line.day, line.state, line.detail) == (str(DAY), "FAILED", "ERROR cvas_nova_ssh refused ***.")
+    with lake.preparing("cvas_process", DAY):
+        pass
+    assert run(lake, now=line.at) == [f"cvas_process works again; it had failed for {DAY}: {line.detail}"]
 
 
 # --- personal data --------------------------------------------------------------------------------------------------

@@ -108,11 +108,14 @@ def test_the_report_tells_of_every_stage_how_far_it_is_and_how_it_went(lake: Lak
         "cvas_load": ("2025-11-10", 7),
         "cvas_view": ("2025-11-10", 3),
         "cvas_counters": ("2025-11-10", 1),
+        "cvas_monthly_reports": (None, None),
         "cvas_check_transactions": (None, None),
         "cvas_check_subscriptions": (None, None),
         "cvas_check_users": (None, None),
         "cvas_housekeeping": (None, None),
         "cvas_backup": ("2025-11-11", None),
+        "cvas_archive": (None, None),
+        "cvas_mastercpc": (None, None),
     }
     run = {
         "job": "cvas_load",

@@ -20,6 +20,8 @@ from include.common import locks
 from include.common.filesets import JOURNAL
 from include.common.journal import read_journal
 from include.cvas.config import Settings
+from include.cvas.contract import ACT
+from include.cvas.counters import count_transactions
 from include.cvas.snapshots import read_rows
 from include.cvas.user_base import (
     Fingerprint,
@@ -29,9 +31,21 @@ from include.cvas.user_base import (
     read_user_base_by_cpc,
     snapshot_services,
 )
-from include.errors import AlreadyRunning, CheckFailed, ContractViolation, StoreBusy, StoreFull
+from include.errors import AlreadyRunning, CheckFailed, ContractViolation, RequestRefused, StoreBusy, StoreFull
 from tests.corpus.cvas.snapshots.make_corpus import FOLDER
-from tests.unit.cvas_snapshot_helpers import DAY, HEADER, DiskFull, Killed, Reporting, in_new_process, snapshot, usual
+from tests.unit.cvas_helpers import act, fill_lake
+from tests.unit.cvas_snapshot_helpers import (
+    DAY,
+    HEADER,
+    NOW,
+    TODAY,
+    DiskFull,
+    Killed,
+    Reporting,
+    in_new_process,
+    snapshot,
+    usual,
+)
 from tests.unit.test_cvas_snapshots import CORPUS, NO_OBSTACLE_LATER, REFUSED
 
 BEFORE = DAY - timedelta(days=1)
@@ -270,7 +284,8 @@ def test_a_bad_snapshot_counts_nothing_the_others_do_and_the_run_fails(reporting
         reporting.aggregate()
     assert reporting.files() == before
     rewrite(bad, usual())
-    assert reporting.aggregate()["warnings"] == []
+    [again] = reporting.aggregate()["warnings"]
+    assert again.startswith("cvas_user_base works again; it had failed for 2025-11-10: ")
     assert reporting.outputs()["cpc"].startswith("2024-10-06|45335|600\n")
 
 
@@ -734,3 +749,42 @@ def test_users_by_price_point_that_somebody_damaged_are_refused_and_can_be_made_
 def test_the_columns_are_those_of_the_contract() -> None:
     """3.1."""
     assert HEADER == "cpc,content_provider,service_name,last_billed_amount,tme_category,channel_desc,count"
+
+
+# --- what follows -----------------------------------------------------------------------------------------------------
+
+
+def test_a_day_that_is_not_over_is_refused(reporting: Reporting) -> None:
+    """R2, R4: also where nothing is downloaded."""
+    reporting.keep(DAY, usual())
+    for day in (TODAY, TODAY + timedelta(days=30)):
+        with pytest.raises(RequestRefused, match=f"cvas: {day} is not over"):
+            reporting.aggregate(day)
+    assert reporting.outputs() == {}
+
+
+def test_a_late_snapshot_tells_the_counted_days_whose_kpis_it_changes(reporting: Reporting) -> None:
+    """R9, R54: those of its day and, for which it is the day before, of the next one."""
+    lake, days = reporting.lake, [BEFORE, DAY]
+    fill_lake(lake, {ACT: [act(), act(trans_date="2025-11-09 10:00:00", subscription_id=2)]})
+    lake.mastercpc.write_text("cpc,service_name,tme_category,cpc_period,cpc_price\n46109,Escudo,Free Time,30,5.36\n")
+    reporting.keep(DAY, usual())
+    assert reporting.aggregate()["warnings"] == []
+    count_transactions(lake, days=days, day=DAY, now=NOW, settings=Settings())
+    reporting.keep(BEFORE, usual())
+    told = (
+        "The counters do not know that days from {0} to 2025-11-10 have changed: trigger cvas_counters with "
+        "start_date {0}, end_date 2025-11-10 and force."
+    )
+    assert reporting.aggregate(BEFORE)["warnings"] == [told.format(BEFORE)]
+    assert reporting.aggregate(BEFORE)["warnings"] == []
+    reporting.keep(BEFORE - timedelta(days=1), usual())
+    assert reporting.aggregate(BEFORE - timedelta(days=1))["warnings"] == [
+        told.format(BEFORE).replace(str(DAY), str(BEFORE))
+    ]
+    count_transactions(lake, days=days, day=DAY, now=NOW, settings=Settings(), force=True)
+    kpis = (lake.counters / "Service_KPI.csv").read_text().splitlines()
+    assert kpis[1:] == [
+        "2025-11-09,Escudo,Free Time,400,400,1,0,5.36,1,0.0,0.0134",
+        "2025-11-10,Escudo,Free Time,400,400,1,0,5.36,1,0.0,0.0134",
+    ]

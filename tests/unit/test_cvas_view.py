@@ -864,6 +864,17 @@ def test_statistics_tell_about_all_and_about_nobody(lake: Lake, caplog: pytest.L
     assert PHONE not in caplog.text
 
 
+def test_a_phone_in_the_name_of_a_campaign_stays_in_the_view(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    """R5: the statistics travel to Airflow's pages."""
+    caplog.set_level(logging.INFO)
+    fill_lake(lake, {ACT: [act(camp_name=f"call {PHONE}")]})
+    result = build(lake)
+    assert [each["campaign"] for each in result.facts["statistics"]["campaigns"]] == ["call ***"]
+    assert PHONE not in str(result.as_dict())
+    assert PHONE not in caplog.text
+    assert view(lake)[0]["activation_campaign"] == f"call {PHONE}"
+
+
 def test_statistics_name_five_campaigns_and_six_months(lake: Lake) -> None:
     """R51: the best and the newest."""
     fill_lake(

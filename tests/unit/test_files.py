@@ -62,6 +62,24 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_known_from_the_words_of_a_library_too(tmp_path: Path, number: int) -> None:
+    """One that writes by itself has the system's number in its text only."""
+    target = tmp_path / "a.txt"
+    for error in (OSError(f"{os.strerror(number)} (os error {number})"), RuntimeError(f"write: (os error {number})")):
+        with pytest.raises(StoreFull) as full, atomic_write(target):
+            raise error
+        assert full.value.what == f"No space left for a.txt in {tmp_path}; nothing was changed."
+        assert full.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [OSError("broken (os error 5)"), RuntimeError("os error 28 is a full disk")])
+def test_other_words_of_a_library_are_no_full_disk(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, atomic_write(tmp_path / "a.txt"):
+        raise error
+    assert raised.value is error
+
+
 def test_what_a_killed_writer_left_is_reused_and_removed(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     script = (

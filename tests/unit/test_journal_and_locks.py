@@ -73,7 +73,7 @@ def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
     lock = tmp_path / "database"
     with holder(lock, "update") as process:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         assert locks.is_free(lock)
         taken(lock, "update")
     taken(lock, "another")
@@ -94,7 +94,7 @@ def test_a_reader_is_not_mistaken_for_a_writer_that_was_killed(tmp_path: Path) -
     lock = tmp_path / "files"
     with holder(lock, "import") as process:
         process.kill()
-        process.wait(10)
+        process.wait(60)
     assert lock.read_text().startswith("import ")
     with locks.hold(lock, "update", shared=True), pytest.raises(StoreBusy, match="a reader holds files"):
         taken(lock, "import")
@@ -120,7 +120,7 @@ def test_programs_started_by_the_holder_do_not_inherit_the_lock(tmp_path: Path) 
         process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     with process:
         assert locks.is_free(lock)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_a_lock_nobody_ever_took_is_free_and_asking_leaves_no_file(tmp_path: Path) -> None:
@@ -135,6 +135,7 @@ def test_a_run_ends_with_one_line_in_the_log_and_in_the_journal(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R52: SUCCESS and Duration: are searched by operators."""
+    began = datetime.now(UTC)
     with caplog.at_level(logging.INFO), record_run(tmp_path / "logs", "update", DAY) as run:
         run.batch = "weekly_update_1"
         run.facts = {"rows": 3, "trade": 1}
@@ -142,24 +143,25 @@ def test_a_run_ends_with_one_line_in_the_log_and_in_the_journal(
             pass
         run.say("100 % | committed")
     assert caplog.messages[0] == "START | update | 2025-09-02"
-    assert re.fullmatch(r" 25 % \| read the workbook \| 0\.0\ds", caplog.messages[1])
+    assert re.fullmatch(r" 25 % \| read the workbook \| \d+\.\d\ds", caplog.messages[1])
     assert caplog.messages[2] == "100 % | committed"
-    assert re.fullmatch(
-        r"SUCCESS \| Duration: 0\.\ds \| Batch: weekly_update_1 \| rows: 3 \| trade: 1", caplog.messages[3]
+    said = re.fullmatch(
+        r"SUCCESS \| Duration: (\d+\.\d)s \| Batch: weekly_update_1 \| rows: 3 \| trade: 1", caplog.messages[3]
     )
+    assert said
     [text] = (tmp_path / "logs" / "update.log").read_text().splitlines()
     assert re.fullmatch(
         r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 \| update \| 2025-09-02 \| " + re.escape(caplog.messages[3]), text
     )
     [line] = read_journal(tmp_path / "logs", "update")
-    assert timedelta(0) <= datetime.now(UTC) - line.at < timedelta(minutes=1)
-    assert (line.job, line.day, line.state, line.detail) == (
+    assert began - timedelta(seconds=1) < line.at <= datetime.now(UTC)  # it counts whole seconds
+    assert (line.job, line.day, line.state, line.seconds, line.detail) == (
         "update",
         "2025-09-02",
         "SUCCESS",
+        float(said[1]),
         "Batch: weekly_update_1 | rows: 3 | trade: 1",
     )
-    assert line.seconds < 10
     assert run.durations.keys() == {"read the workbook"}
 
 
@@ -172,7 +174,7 @@ def test_a_failed_run_keeps_its_error_and_says_what_led_to_it(tmp_path: Path, ca
         raise ContractViolation("Column missing.", next_step="Ask traffic.")
     assert failed.value.__notes__ == ["Last log lines:\nline 3\nline 4\nline 5\nline 6\nWARNING stale input"]
     assert run.warnings == ["stale input"]
-    assert re.fullmatch(r"FAILED \| Duration: 0\.\ds \| ERROR Column missing\.", caplog.messages[-1])
+    assert re.fullmatch(r"FAILED \| Duration: \d+\.\ds \| ERROR Column missing\.", caplog.messages[-1])
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
     assert [(line.state, line.detail) for line in read_journal(tmp_path, "import")] == [
         ("FAILED", "ERROR Column missing.")

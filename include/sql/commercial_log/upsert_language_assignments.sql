@@ -30,6 +30,7 @@ candidates AS (
     WHERE
         s.broadcast_month IN (SELECT value FROM json_each(:months))
         AND s.spot_category IS NOT NULL
+        AND (s.revenue_type <> 'Trade' OR s.revenue_type IS NULL)
         AND (a.spot_id IS NULL OR (:all = 1 AND a.assignment_method <> 'manual_override'))
 ),
 

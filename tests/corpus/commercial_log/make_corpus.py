@@ -66,6 +66,7 @@ def corpus() -> dict[str, bytes]:
         "no header row": workbook(rows(*"ab")[1:], header=rows("a")[0]),
         "title above the header": workbook([list(HEADER), *rows(*"ab")], header=["Commercial Log"]),
         "empty sheet": workbook([], header=[]),
+        "emptied sheet": _emptied(),
         # too little
         "zero rows": workbook([]),
         "blank rows only": workbook([[" ", "\t"], [], [None, ""]]),
@@ -152,6 +153,26 @@ def _cell(reference: str, cell: Any) -> str:
     if isinstance(cell, timedelta):
         return f'<c {at} s="2"><v>{cell / timedelta(days=1)!r}</v></c>'
     return f"<c {at}><v>{cell!r}</v></c>"
+
+
+def _emptied() -> bytes:
+    """All cells deleted in Excel; how the sheet is printed stays."""
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+    settings = "../printerSettings/printerSettings1.bin"
+    parts = _parts({"Commercials": []})
+    sheet = parts["xl/worksheets/sheet1.xml"]
+    parts["xl/worksheets/sheet1.xml"] = sheet.replace(
+        "<sheetData></sheetData>", f'<sheetData/><pageSetup paperSize="9" r:id="rId1" xmlns:r="{relation}"/>'
+    )
+    return _zip(
+        {
+            **parts,
+            "xl/worksheets/_rels/sheet1.xml.rels": f'<Relationships xmlns="{package}"><Relationship Id="rId1" '
+            f'Type="{relation}/printerSettings" Target="{settings}"/></Relationships>',
+            "xl/printerSettings/printerSettings1.bin": "a printer",
+        }
+    )
 
 
 def _zip(parts: Mapping[str, str]) -> bytes:
