@@ -29,7 +29,7 @@ from include.cvas.counter_files import (
 )
 from include.cvas.engine import open_engine
 from include.cvas.lake import partition_files, readable, reading
-from include.cvas.lookup import phone_number
+from include.cvas.lookup import COUNTRY_CODE, PHONE_DIGITS, phone_number
 from include.cvas.mastercpc import UNKNOWN, read_mastercpc
 from include.cvas.privacy import masked
 from include.cvas.stage import stage
@@ -136,14 +136,18 @@ def _read_excluded(path: Path, run: RunLog) -> _Excluded:
     for number, row in enumerate(rows[has_header:], start=1 + has_header):
         cells = dict(zip(names, row, strict=False))
         phone, user = cells.get("msisdn", ""), cells.get("tmuserid", "")
-        if phone and (known := phone_number(phone)):
+        known = phone_number(phone)
+        if known and len(known) == len(COUNTRY_CODE) + PHONE_DIGITS:
             excluded.phones.append(known)
+        elif phone:
+            odd.append(str(number))
         if user.isdecimal():
             excluded.users.append(user)
-        if (phone and not phone_number(phone)) or (user and not user.isdecimal()):
+        elif user:
             odd.append(str(number))
     if odd:
-        run.warn(f"{path.name}: what lines {', '.join(odd)} hold is no phone or user id, so it excludes nobody.")
+        lines = ", ".join(dict.fromkeys(odd))
+        run.warn(f"{path.name}: what lines {lines} hold is no phone or user id, so it excludes nobody.")
     return excluded
 
 

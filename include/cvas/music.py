@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 
 from include.common import locks
@@ -71,7 +72,7 @@ def _music_cpcs(lake: Lake) -> list[int]:
     if lake.music_cpcs.exists():
         lines = lake.music_cpcs.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         for number, line in enumerate(lines, start=1):
-            if line.strip() and not line.strip().isdecimal():
+            if line.strip() and not re.fullmatch("[0-9]{1,18}", line.strip()):
                 raise ContractViolation(
                     f"cvas: {lake.music_cpcs}, line {number}: {line.strip()[:40]!r} is no CPC.",
                     next_step="Write one whole number per line, or remove the line.",

@@ -196,7 +196,7 @@ def test_a_restore_has_to_be_confirmed(page, estate):
     run_id = submit(form, RESTORE)
     assert estate.finish(RESTORE, run_id) == "failed"
     log = log_of(page, estate, RESTORE, run_id, "restore_database")
-    expect(log).to_contain_text("Next step: Trigger it again with confirm")
+    expect(log).to_contain_text("Next step: Give confirm if that is what you want.")
 
     form = trigger_form(page, estate, RESTORE)
     confirm = field(form, "Yes, replace the database")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import duckdb
@@ -11,8 +12,9 @@ import pytest
 from include.cvas import user_base
 from include.cvas.checks_transactions import check_transactions
 from include.cvas.config import Lake, Settings
-from include.cvas.contract import ACT, DCT, RENO
+from include.cvas.contract import ACT, DCT, PPD, RENO
 from include.cvas.counters import count_transactions
+from include.cvas.lake import partition_path
 from include.cvas.music import FILE, extract_music
 from include.cvas.user_base import aggregate_user_base
 from include.errors import CheckFailed
@@ -65,6 +67,17 @@ def test_months_that_readers_would_not_see_as_text_fail_the_check(tmp_path: Path
         check_transactions(lake, day=DAY, now=NOW, today=DAY, settings=Settings())
     fault = "is not as agreed: readers see year_month as BIGINT instead of text."
     assert failed.value.what == (f"cvas: the check of the transactions failed: ACT {fault} RENO {fault} DCT {fault}")
+
+
+def test_a_type_whose_partitions_are_empty_has_no_month_to_be_wrong(lake: Lake) -> None:
+    """R61: the system before left such files behind."""
+    fill_lake(lake, {ACT: [act()], RENO: [reno()], DCT: [dct()]})
+    empty = partition_path(lake, PPD, "2025-11")
+    empty.parent.mkdir(parents=True)
+    pl.DataFrame(schema=PPD.schema()).write_parquet(empty)
+    check_transactions(lake, day=DAY, now=NOW, today=DAY, settings=Settings())
+    report = json.loads((lake.reports(DAY) / "transactions.json").read_text(encoding="utf-8"))
+    assert report["types"]["PPD"]["year_month"] is None
 
 
 def test_only_the_whole_category_is_music(lake: Lake) -> None:

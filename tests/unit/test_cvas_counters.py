@@ -291,7 +291,6 @@ BY_USER_TWO = {**ALL_OF_THREE, "cnr_count": 2, "rfnd_count": 6, "rfnd_amount": 7
         pytest.param(f'\ufeffMSISDN,TMUSERID\n"{PHONE}","{USER}"\n', BOTH_TWO, id="mark, case, quotes"),
         pytest.param(f"{PHONE}\n34600000055\n", BY_PHONE_TWO, id="legacy, one phone per line"),
         pytest.param("600000017\n\n+34 600 000 018\n", BY_PHONE_TWO, id="legacy without country code"),
-        pytest.param(f"msisdn,tmuserid\n{USER},{PHONE}\n", ALL_OF_THREE, id="in each other's column"),
         pytest.param(f"msisdn,tmuserid\n,{USER.lstrip('0')}\n", ALL_OF_THREE, id="user without its leading zero"),
     ],
 )
@@ -308,11 +307,14 @@ def test_users_of_the_exclusion_list_are_not_counted(lake: Lake, listed: str | N
 def test_a_line_that_excludes_nobody_is_told_by_its_number(lake: Lake) -> None:
     """R55: a spreadsheet made the numbers unusable; the warning quotes none of them (R5)."""
     fill_lake(lake, of_two_users())
-    lake.excluded_users.write_text(f"msisdn,tmuserid\n3.46E+10,\n{PHONE},3.4E+16\n", encoding="utf-8")
+    lake.excluded_users.write_text(
+        f"msisdn,tmuserid\n3.46E+10,\n{PHONE},3.4E+16\n{PHONE} {PHONE},\n{PHONE[:-1]},\n{USER},{PHONE}\n",
+        encoding="utf-8",
+    )
     result = count(lake)
     assert counted(lake) == {(DAY, 46109): BY_PHONE_TWO}
     assert result.warnings == (
-        "Users_No_Limits.csv: what lines 2, 3 hold is no phone or user id, so it excludes nobody.",
+        "Users_No_Limits.csv: what lines 2, 3, 4, 5, 6 hold is no phone or user id, so it excludes nobody.",
     )
 
 

@@ -195,6 +195,9 @@ def test_what_is_missing_is_named_and_the_last_extract_stays(lake: Lake) -> None
     """R65, section 6."""
     extract(lake)
     before = file_hashes(lake.reports(DAY))
+    lake.music_cpcs.write_text(f"45530\n{10**18}\n")
+    with pytest.raises(ContractViolation, match=r"Music_CPCs\.txt, line 2: "):
+        extract(lake)
     lake.music_cpcs.write_text("45530\n\n4553O\n")
     with pytest.raises(ContractViolation, match=r"Music_CPCs\.txt, line 3: '4553O' is no CPC"):
         extract(lake)
