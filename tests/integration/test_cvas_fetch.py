@@ -410,15 +410,20 @@ def test_nothing_is_written_at_the_source_even_by_an_account_that_might(source: 
 
 
 def test_other_settings_of_the_account_change_nothing(source: Source, lake: Lake) -> None:
-    """The way dates are written, the character set, and what is cancelled."""
-    source.execute("UPDATE channel_dim SET channel_desc = 'Señal' WHERE channel_id = 45")
+    """The way dates are written, the character set, and what is cancelled: a view writes it into the channel."""
+    source.execute(
+        "UPDATE channel_dim SET channel_desc = 'Señal' WHERE channel_id = 45;"
+        " ALTER TABLE channel_dim RENAME TO channels; CREATE VIEW channel_dim AS"
+        " SELECT channel_id, concat_ws(' ', channel_desc, current_setting('statement_timeout')) AS channel_desc"
+        " FROM channels"
+    )
     source.fill()
-    unlike = {"datestyle": "SQL,DMY", "client_encoding": "latin1", "statement_timeout": "1ms", "timezone": "Asia/Tokyo"}
+    unlike = {"datestyle": "SQL,DMY", "client_encoding": "latin1", "statement_timeout": "1h", "timezone": "Asia/Tokyo"}
     options = " ".join(f"-c {name}={value}" for name, value in unlike.items())
 
     run(lambda: psycopg.connect(source.reader_url, options=options), lake)
 
-    assert ",45,Señal,2025-11-10 12:00:00,2009-03-01 10:00:00," in contents(lake)["ACT"]
+    assert ",45,Señal 10min,2025-11-10 12:00:00,2009-03-01 10:00:00," in contents(lake)["ACT"]
 
 
 # --- one type fails --------------------------------------------------------------------------------------------------

@@ -1014,7 +1014,7 @@ def test_a_second_import_at_the_same_time_is_refused_and_the_first_goes_on(stati
         with pytest.raises(StoreBusy, match="commercial_log_update has to wait"):
             station.load(rows("b"), DAY - ONE_DAY)
         assert list(list_dated(station.data.daily)) == [DAY - ONE_DAY]
-        assert process.communicate("go on\n", timeout=30) == ("", "")
+        assert process.communicate("go on\n", timeout=120) == ("", "")
     assert process.returncode == 0
     assert list(list_dated(station.data.daily)) == [DAY - ONE_DAY, DAY]
 
@@ -1046,7 +1046,7 @@ def _private_mounts() -> list[str] | None:
     for command in (["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]):
         probe = [*command, "sh", "-c", "mount -t tmpfs none /mnt"]
         try:
-            if subprocess.run(probe, capture_output=True, timeout=20, check=False).returncode == 0:
+            if subprocess.run(probe, capture_output=True, timeout=120, check=False).returncode == 0:
                 return command
         except OSError:
             return None

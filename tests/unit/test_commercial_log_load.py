@@ -1345,7 +1345,7 @@ def test_a_second_load_at_the_same_time_is_refused_and_the_first_goes_on(station
         with pytest.raises(StoreBusy, match="commercial_log_historical_import has to wait: commercial_log_update"):
             station.load(mode="HISTORICAL", closed_by="bob")
         assert station.titles() == []
-        assert process.communicate("go on\n", timeout=30) == ("", "")
+        assert process.communicate("go on\n", timeout=120) == ("", "")
     assert (station.titles(), process.returncode) == (["a"], 0)
     assert batches(station) == [(BATCH, "COMPLETED", None)]
 

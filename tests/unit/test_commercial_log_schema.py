@@ -204,7 +204,7 @@ migrate(db, "commercial_log")
 
 
 def _migrated_names(path: Path, barrier: Any, names: Any) -> None:
-    with closing(sqlite3.connect(path, timeout=30)) as db:
+    with closing(sqlite3.connect(path, timeout=120)) as db:
         barrier.wait()
         names.put(migrate(db, "commercial_log"))
 
@@ -215,7 +215,7 @@ def test_two_processes_migrating_at_once_apply_each_file_once(path: Path) -> Non
     workers = [spawn.Process(target=_migrated_names, args=(path, barrier, names)) for _ in range(2)]
     for worker in workers:
         worker.start()
-    applied = names.get(timeout=30) + names.get(timeout=30)
+    applied = names.get(timeout=120) + names.get(timeout=30)
     for worker in workers:
         worker.join()
     names.close()

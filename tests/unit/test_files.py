@@ -87,7 +87,7 @@ def test_what_a_killed_writer_left_is_reused_and_removed(tmp_path: Path) -> None
         "with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(target)], cwd=ROOT, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", script, str(target)], cwd=ROOT, timeout=120, check=False)
     assert done.returncode == -9
     assert [path.name for path in tmp_path.iterdir()] == [".a.txt.tmp"]
     with atomic_write(target) as temporary:
