@@ -146,8 +146,8 @@ def _read_excluded(path: Path, run: RunLog) -> _Excluded:
         elif user:
             odd.append(str(number))
     if odd:
-        lines = ", ".join(dict.fromkeys(odd))
-        run.warn(f"{path.name}: what lines {lines} hold is no phone or user id, so it excludes nobody.")
+        numbers = ", ".join(dict.fromkeys(odd))
+        run.warn(f"{path.name}: what lines {numbers} hold is no phone or user id, so it excludes nobody.")
     return excluded
 
 

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from include.cvas.config import Settings
+from include.cvas.config import Lake, Settings
 from include.cvas.contract import TYPES
-from include.cvas.lake import month_of, read_partition
+from include.cvas.lake import month_of, partition_files, read_partition
 from include.cvas.view import compare_with_rebuild
 from sandbox.browser import chromium, operator
 from sandbox.cvas.estate import READER
@@ -204,6 +204,7 @@ def test_every_other_dag_runs(telecom, tmp_path):
     day = str(telecom.world.day - timedelta(days=1))
     conf = {
         "cvas_status": {"files_of": day},
+        "cvas_connections": {},
         "cvas_deadlines": {"date": str(telecom.world.day - timedelta(days=1))},
         "cvas_checks": {},
         "cvas_housekeeping": {},
@@ -219,6 +220,7 @@ def test_every_other_dag_runs(telecom, tmp_path):
     states = {dag_id: telecom.finish(dag_id, run_id) for dag_id, run_id in runs.items()}
     assert states == dict.fromkeys(conf, "success")
     assert not telecom.world.lake.daily(date.fromisoformat(day)).exists()
+    assert telecom.run("cvas_restore", confirm=True) == "success"
     reports = {file.name for file in telecom.world.lake.root.glob("Reports/*/*")}
     assert {"transactions.json", "subscriptions.json", "users.json", "music_subscriptions.csv"} <= reports
 
@@ -239,21 +241,52 @@ def test_the_page_of_a_day_shows_its_rows_and_the_form_its_fields(telecom):
             expect(form.get_by_role("group").filter(has_text=re.compile(f"^{title}")).first).to_be_visible()
 
 
+def test_rows_that_cannot_be_read_stop_the_day_and_no_number_of_theirs_is_told(telecom):
+    """R5, R27: what is wrong with a field is told, not what is in it; the lake is as it was."""
+    day = telecom.world.day - timedelta(days=3)
+    file = telecom.world.lake.daily(day) / "ACT.csv"
+    pl.read_csv(file, infer_schema=False).with_columns(rev=pl.col("msisdn") + "x").write_csv(file)
+    file.with_name("_manifest.json").unlink()
+    before = partitions_of(telecom)
+    run_id = telecom.trigger(PROCESS, date=str(day))
+    assert telecom.finish(PROCESS, run_id) == "failed"
+    [message] = telecom.messages(PROCESS, run_id)
+    assert "ACT.csv" in message.body
+    assert "'rev'" in message.body
+    assert partitions_of(telecom) == before
+    assert (file.parent / "_rejects" / "ACT.csv").exists()
+
+
+def personal_numbers(lake: Lake) -> set[str]:
+    """Every phone and user id that went through, also without country code and leading zeros."""
+    found = set(re.findall(r"\d{9,}", lake.excluded_users.read_text(encoding="utf-8")))
+    for kind in TYPES:
+        for file in (file for files in partition_files(lake, kind).values() for file in files):
+            rows = pl.read_parquet(file, hive_partitioning=False)
+            for name in {"tmuserid", "msisdn"} & set(rows.columns):
+                found |= set(rows[name].drop_nulls())
+    local = {value.removeprefix("34") for value in found if re.fullmatch(r"34\d{9}", value)}
+    return {value for value in found | local | {value.lstrip("0") for value in found} if len(value) >= 9}
+
+
 def test_nothing_a_run_left_behind_holds_personal_data(telecom):
-    """R5: task logs, run logs, journals, reports, messages, and every row of Airflow's database."""
+    """R5: task logs, run logs, journals, reports, rejects, counters, messages, every row of Airflow's database."""
     world = telecom.world
     with psycopg.connect(world.source_url) as db:
         fields = db.execute(
             f"SELECT msisdn, substring(generic_act_info FROM 'chrg_refid=([^;]*)') FROM {FACT}"
         ).fetchall()
-    personal = {value for row in fields for value in row if value and len(value) >= 9}
-    assert len(personal) > 100
+    personal = {value for row in fields for value in row if value and len(value) >= 9} | personal_numbers(world.lake)
+    assert len(personal) > 1_000
 
     def found_in(text: str) -> set[str]:
-        return set(re.findall(r"\d{9,}", text)) & personal
+        # Not the fraction of a number.
+        return set(re.findall(r"(?<![\d.])\d{9,}", text)) & personal
 
+    rejects = list(world.lake.root.glob("Daily_Data/*/_rejects"))
+    assert rejects
     folders = (telecom.airflow.home / "logs", world.lake.logs, world.lake.root / "Reports", world.lake.state)
-    for folder in folders:
+    for folder in (*folders, *rejects, world.lake.counters):
         for file in folder.rglob("*"):
             if file.suffix in (".log", ".json", ".txt") or (
                 file.suffix == ".csv" and file.stem != "music_subscriptions"
