@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sandbox import demo, screenshots
 from sandbox.airflow import REPOSITORY
-from sandbox.world import worlds
+from sandbox.world import SYSTEMS, worlds
 
 
 def main() -> int:
@@ -23,13 +23,17 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=REPOSITORY / ".sandbox")
     parser.add_argument("--scale", type=float, default=1.0)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start the servers, print their AIRFLOW_CONN_* and wait for Ctrl-C")
+    up = commands.add_parser("up", help="start the servers, print their AIRFLOW_CONN_* and wait for Ctrl-C")
+    up.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"all, or some of: {', '.join(SYSTEMS)}")
     move = commands.add_parser("day", help="let the outside world move on to a day")
     move.add_argument("date", type=date.fromisoformat)
     commands.add_parser("demo", help="run everything in an Airflow (see: demo --help)")
     commands.add_parser("screenshots", help="take the documents' pictures anew (see: screenshots --help)")
     options = parser.parse_args()
-    systems = worlds(options.state, scale=options.scale)
+    chosen = getattr(options, "systems", None) or list(SYSTEMS)
+    if unknown := set(chosen) - set(SYSTEMS):
+        parser.error(f"there is no system {', '.join(sorted(unknown))}; there are: {', '.join(SYSTEMS)}")
+    systems = worlds(options.state, chosen, scale=options.scale)
     if options.command == "day":
         for world in systems:
             world.move_to(options.date)

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
@@ -200,6 +201,14 @@ class Airflow:
                 f"After {PATIENCE:.0f} s these DAGs are still unknown: {', '.join(sorted(missing))}. "
                 f"Import errors: {json.dumps(self.api.import_errors(), indent=1)}\n{self._tail('dag-processor')}"
             )
+
+    def write_environment(self, file: Path, places: Mapping[str, str]) -> None:
+        """Write a shell file, for its owner only, that makes a terminal part of this Airflow and of ``places``."""
+        ours = {name: value for name, value in self.env.items() if os.environ.get(name) != value} | places
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(ours.items())]
+        _write_private(
+            file, "".join([f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n', *lines])
+        )
 
     def _spawn(
         self, *args: str, stdin: int, stdout: int | IO[bytes], stderr: int = subprocess.STDOUT

@@ -56,11 +56,15 @@ def running_estate(
         yield stack.enter_context(airflow), sink
 
 
+def _folder(text: str) -> Path:
+    return Path(text).resolve()
+
+
 def main(arguments: list[str]) -> int:
     """Run the demo; 0 only if every run succeeded and the results are what the generator expects."""
     parser = ArgumentParser(prog="python -m sandbox demo", description=__doc__)
     parser.add_argument("--exit", action="store_true", help="end by itself instead of keeping the UI up")
-    parser.add_argument("--state", type=Path, default=REPOSITORY / ".sandbox", help="where the demo keeps its state")
+    parser.add_argument("--state", type=_folder, default=REPOSITORY / ".sandbox", help="where the demo keeps its state")
     parser.add_argument("--port", type=int, default=8080, help="of the UI; 0 is any free one")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the input; 1.0 is the real one")
     options = parser.parse_args(arguments)
@@ -90,6 +94,11 @@ def main(arguments: list[str]) -> int:
             print(f"{'All runs succeeded' if succeeded else 'SOME RUNS FAILED'} in {time.monotonic() - began:.0f} s")
             if options.exit:
                 return 0 if succeeded else 1
+            terminal = options.state / "environment.sh"
+            airflow.write_environment(
+                terminal, {name: path for world in systems for name, path in world.places.items()}
+            )
+            print(f"For `airflow ...` and `python -m include.scripts ...` in another terminal:  . {terminal}")
             print("Ctrl-C ends the demo and everything it started.", flush=True)
             while True:
                 signal.pause()

@@ -1,5 +1,6 @@
 """What the demo, the tests and the benchmarks ask of a system's outside world."""
 
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
@@ -29,10 +30,17 @@ class World(Protocol):
     def connections(self) -> dict[str, dict[str, Any]]:
         """Airflow connections to this world, by connection id."""
 
+    @property
+    def places(self) -> dict[str, str]:
+        """What the operators' commands find in their environment."""
+
     def report(self) -> list[str]:
         """What came out, for the terminal. Raises AssertionError if it is not what the generator says must come out."""
 
 
-def worlds(state: Path, *, scale: float = 1.0) -> list[World]:
-    """Every system's world, with its state below ``state``."""
-    return [CommercialLog(state / "commercial_log", scale=scale), Cvas(state / "cvas", scale=scale)]
+SYSTEMS: dict[str, Callable[..., World]] = {"commercial_log": CommercialLog, "cvas": Cvas}
+
+
+def worlds(state: Path, systems: Iterable[str] = SYSTEMS, *, scale: float = 1.0) -> list[World]:
+    """The worlds of the systems, each with its state below ``state``."""
+    return [SYSTEMS[system](state / system, scale=scale) for system in systems]

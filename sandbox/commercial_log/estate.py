@@ -70,6 +70,8 @@ class CommercialLog:
 
     def move_to(self, day: date) -> None:
         """Let traffic save the workbook of ``day`` on the share."""
+        if not self.database.exists():
+            self._fill_station()
         self.expected = publish(self.share, day, scale=self.scale, closed_months=self._closed()).expected
 
     def _closed(self) -> list[str]:
@@ -92,6 +94,15 @@ class CommercialLog:
         self.data.daily.mkdir(parents=True, exist_ok=True)
         dated_history(self.data.daily, (self.day - timedelta(days=age) for age in range(EARLIER_DAYS, 0, -1)))
         building.rename(self.database)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """What the operators' commands find in their environment."""
+        return {
+            "COMMERCIAL_LOG_DATABASE": str(self.database),
+            "COMMERCIAL_LOG_DATA_ROOT": str(self.data.root),
+            "COMMERCIAL_LOG_SETTINGS": "{}",
+        }
 
     def connections(self) -> dict[str, dict[str, Any]]:
         """Airflow connections to this world, by connection id."""

@@ -157,6 +157,11 @@ class Cvas:
         (building / self._about.name).write_text(json.dumps({**wanted, "first": first.isoformat()}), "utf-8")
         building.rename(self._world)
 
+    @property
+    def places(self) -> dict[str, str]:
+        """What the operators' commands find in their environment."""
+        return {"CVAS_LAKE": str(self.lake.root), "CVAS_SETTINGS": "{}"}
+
     def connections(self) -> dict[str, dict[str, Any]]:
         """Airflow connections to this world, by connection id."""
         login = {"host": HOST, "port": self.ssh.port, "login": self.ssh.user}

@@ -172,6 +172,16 @@ def test_dag_files_never_import_each_other():
                 assert module.split(".")[1] in {system, "common", "errors"}, f"{file} imports {module}"
 
 
+def test_every_statement_says_what_it_reads_and_writes():
+    """A file is one statement, named for what it does; a migration may be several."""
+    verbs = ("check", "count", "create", "delete", "insert", "replace", "select", "update", "upsert")
+    for file in (REPOSITORY / "include" / "sql").glob("*/*.sql"):
+        header = " ".join(line for line in file.read_text().splitlines() if line.startswith("--"))
+        parts = ("Grain:", "Reads", "Writes:", "Params", "Re-run:")
+        assert [part for part in parts if part not in header] == [], file
+        assert re.sub(r"^\d{4}_", "", file.name).partition("_")[0] in verbs, file
+
+
 def test_generated_docs_are_current(dags):
     assert (REPOSITORY / "docs" / "DAGS.md").read_text() == render(dags), "run: make docs"
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import subprocess
 from contextlib import suppress
 from datetime import date, timedelta
 
@@ -223,6 +224,23 @@ def test_every_other_dag_runs(telecom, tmp_path):
     assert telecom.run("cvas_restore", confirm=True) == "success"
     reports = {file.name for file in telecom.world.lake.root.glob("Reports/*/*")}
     assert {"transactions.json", "subscriptions.json", "users.json", "music_subscriptions.csv"} <= reports
+
+
+def test_another_terminal_becomes_part_of_it(telecom, tmp_path):
+    """What the demo offers: Airflow's command line and the operators', from any folder."""
+    file = tmp_path / "environment.sh"
+    telecom.airflow.write_environment(file, telecom.world.places)
+    assert file.stat().st_mode & 0o777 == 0o600
+    done = subprocess.run(
+        ["/bin/sh", "-c", f". {file}; airflow dags details {FETCH}; python -m include.scripts cvas status"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "dags/cvas/cvas_fetch.py" in done.stdout
+    assert "cvas_view" in done.stdout
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)")

@@ -1,4 +1,4 @@
--- Grain: one row, the batch that begins. Writes: import_batches.
+-- Grain: one row, the batch that begins. Reads: nothing. Writes: import_batches.
 -- Params: :batch_id, :now (UTC), :mode, :source_file, :source_date, :source_sha256, :started_by.
 -- Re-run: a new id per run.
 INSERT INTO import_batches (

@@ -1,4 +1,4 @@
--- Grain: one row per accepted row of the sheet that the months do not hold yet. Writes: spots.
+-- Grain: one row per accepted row of the sheet that the months do not hold yet. Reads: nothing. Writes: spots.
 -- Params: positional, in the order of the columns; the first 29 are the contract's.
 -- Re-run: safe through the comparison by row hash before it.
 INSERT INTO spots (

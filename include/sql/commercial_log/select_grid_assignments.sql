@@ -1,6 +1,6 @@
 -- Grain: one row per assignment of an active schedule to a market, the preferred one of a market first.
 -- An assignment is valid while its schedule is: the later start and the earlier end count, both days included.
--- Reads: schedule_market_assignments, programming_schedules. Params: none. Re-run: read only.
+-- Reads: schedule_market_assignments, programming_schedules. Writes: nothing. Params: none. Re-run: read only.
 SELECT
     a.market_id,
     a.schedule_id,

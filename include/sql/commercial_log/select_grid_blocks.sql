@@ -1,5 +1,5 @@
 -- Grain: one row per active block of the weekly programme grids, in the order of the day.
--- Reads: language_blocks, languages. Params: none. Re-run: read only.
+-- Reads: language_blocks, languages. Writes: nothing. Params: none. Re-run: read only.
 SELECT
     b.schedule_id,
     b.day_of_week,

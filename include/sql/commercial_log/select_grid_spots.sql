@@ -1,5 +1,5 @@
 -- Grain: one row per spot of a month that has a market, a weekday and a readable time window.
--- Reads: spots, agencies. Params: month (`Mmm-YY`). Re-run: read only.
+-- Reads: spots, agencies. Writes: nothing. Params: month (`Mmm-YY`). Re-run: read only.
 SELECT
     s.spot_id,
     s.bill_code,

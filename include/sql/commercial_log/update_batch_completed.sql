@@ -1,4 +1,5 @@
--- Grain: one row, the batch that ends well. Writes: import_batches, inside the transaction of the load.
+-- Grain: one row, the batch that ends well.
+-- Reads: nothing else. Writes: import_batches, inside the transaction of the load.
 -- Params: :batch_id, :now (UTC) and the counters of the run. Re-run: one per batch.
 UPDATE import_batches
 SET

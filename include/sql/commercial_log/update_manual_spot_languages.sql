@@ -1,4 +1,4 @@
--- Grain: the given spots: their language follows the decision. Writes: spots.language_id.
+-- Grain: the given spots: their language follows the decision. Reads: nothing else. Writes: spots.language_id.
 -- Params: :spot_ids (JSON array), :language_id. Re-run: safe.
 UPDATE spots
 SET language_id = :language_id

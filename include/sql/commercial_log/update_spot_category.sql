@@ -1,4 +1,5 @@
 -- Grain: the spots of the months without a category; with :all every non-Trade one that no person decided on.
+-- Reads: spot_language_assignments.
 -- Writes: spots.spot_category. Params: :months (JSON array), :all (0 or 1). Re-run: safe.
 -- First match wins and the order matters: Direct Response COM in language V is decided by its language, a Paid
 -- Programming PRG in J by its revenue type.

@@ -1,4 +1,4 @@
--- Grain: one spot. Fills ids that are still null, changes no other. Writes: spots.
+-- Grain: one spot. Fills ids that are still null, changes no other. Reads: nothing else. Writes: spots.
 -- Params: positional customer_id, agency_id, market_id, spot_id. Re-run: safe.
 UPDATE spots
 SET

@@ -1,4 +1,5 @@
 -- Grain: one row per given spot: the language a person decided on. A decision that stands already is left alone.
+-- Reads: nothing else.
 -- Writes: spot_language_assignments. Params: :spot_ids (JSON array), :code (upper case), :notes, :now (UTC).
 -- Re-run: safe.
 INSERT INTO spot_language_assignments (

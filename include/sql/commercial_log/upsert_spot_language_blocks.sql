@@ -1,4 +1,5 @@
 -- Grain: one row per classified spot. A row that would not change, and a row set by a person, is left alone.
+-- Reads: nothing else.
 -- Writes: spot_language_blocks. Params: spot_id, assigned_date and the columns of a classification. Re-run: no change.
 INSERT INTO spot_language_blocks (
     spot_id,

@@ -1,4 +1,5 @@
--- What the view says about a price point. Grain: one row per cpc. Writes: catalogue, a table of this engine alone.
+-- What the view says about a price point. Grain: one row per cpc.
+-- Reads: nothing. Writes: catalogue, a table of this engine alone.
 -- Params: $cpcs, $services, $categories, $users, lists of one length. Re-run: once per engine.
 CREATE TABLE catalogue AS
 SELECT

@@ -1,4 +1,5 @@
--- How many renewals of subscriptions a month holds and what they brought. Grain: one row. Writes: nothing.
+-- How many renewals of subscriptions a month holds and what they brought. Grain: one row.
+-- Reads: $files. Writes: nothing.
 -- Params: $files, the month's renewals. Re-run: read only.
 SELECT
     count(subscription_id) AS renewals,
