@@ -152,7 +152,8 @@ def _keep_decisions(
         if len(spots) == len(successors[booked]) == 1
     }
     db.executemany(
-        read_sql(SYSTEM, "update_decided_spot"), ((row_hash, spot_id) for spot_id, row_hash in heirs.items())
+        read_sql(SYSTEM, "update_decided_spot"),
+        ({"row_hash": row_hash, "spot_id": spot_id} for spot_id, row_hash in heirs.items()),
     )
     if heirs:
         run.say(f"languages people decided kept for {len(heirs)} spots of which only the notes changed")
