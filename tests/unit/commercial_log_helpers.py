@@ -211,12 +211,12 @@ class Station:
 
     def titles(self, month: str | None = None) -> list[str]:
         """The media titles of the spots (of a month), sorted."""
-        query = "SELECT media FROM spots WHERE ?1 IS NULL OR broadcast_month = ?1 ORDER BY media"
+        query = "SELECT media FROM spots WHERE broadcast_month = coalesce(?, broadcast_month) ORDER BY media"
         return [title for (title,) in self.sql(query, month)]
 
     def bookings(self, month: str | None = None) -> list[tuple[Any, ...]]:
         """The 29 stored values of the spots (of a month), sorted."""
-        query = f"SELECT {', '.join(POSITION)} FROM spots WHERE ?1 IS NULL OR broadcast_month = ?1"
+        query = f"SELECT {', '.join(POSITION)} FROM spots WHERE broadcast_month = coalesce(?, broadcast_month)"
         return sorted(self.sql(query, month), key=repr)
 
     def dump(self, *, without: Iterable[str] = ()) -> dict[str, list[tuple[Any, ...]]]:
